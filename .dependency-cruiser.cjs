@@ -1,0 +1,30 @@
+// Dependencies point down only (DESIGN §2): doors → decisions and services → machinery.
+const rooms = (names) => `^src/(${names.join('|')})/`;
+const doors = ['api', 'cli'];
+const services = ['gate', 'serve', 'models', 'datasets', 'jobs', 'training', 'quality', 'explain', 'energy'];
+const machinery = ['runtimes', 'vault', 'storage', 'telemetry'];
+module.exports = {
+  forbidden: [
+    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
+    { name: 'services-never-call-doors', severity: 'error', from: { path: rooms(services) }, to: { path: rooms(doors) } },
+    {
+      name: 'machinery-knows-no-service',
+      severity: 'error',
+      from: { path: rooms(machinery) },
+      to: { path: rooms([...doors, ...services]) },
+    },
+    {
+      name: 'only-the-entry-knows-the-whole',
+      severity: 'error',
+      from: { path: rooms([...doors.filter((d) => d !== 'cli'), ...services, ...machinery]) },
+      to: { path: '^src/(app|main)\\.ts$' },
+    },
+    { name: 'the-command-line-is-a-client', severity: 'error', from: { path: '^src/cli/' , pathNot: '^src/cli/(up|doctor|example)' }, to: { path: rooms([...services, ...machinery]) } },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    exclude: { path: '\\.test\\.ts$' },
+  },
+};
