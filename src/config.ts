@@ -1,0 +1,103 @@
+/**
+ * One schema for the configuration file (`commonwatt.yaml`, or the file named by COMMONWATT_CONFIG), the
+ * environment (COMMONWATT_*) and flags; later ones win. Wrong values are refused with where they came from.
+ */
+import { existsSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { CommonwattError } from './errors.ts';
+
+const port = z.coerce.number().int().min(0).max(65535);
+
+const energySchema = z.strictObject({
+  /** auto: RAPL where readable, otherwise an estimate from CPU time; off: nothing is metered (for benchmarks). */
+  meter: z.enum(['auto', 'rapl', 'cpu-time', 'off']).default('auto'),
+  /** Idle and full-load watts of this host; null: assumed from its CPU count, labelled so. */
+  idleW: z.coerce.number().positive().nullable().default(null),
+  maxW: z.coerce.number().positive().nullable().default(null),
+  /** Power usage effectiveness of the building, ≥ 1. Null: unknown, 1 is used and labelled as assumed. */
+  pue: z.coerce.number().min(1).max(5).nullable().default(null),
+  /** Electricity zone: an ISO 3166 alpha-3 country code or WORLD. */
+  zone: z.string().default('WORLD'),
+  /** Litres per kWh of IT energy on site; null: unknown. */
+  wueOnSite: z.coerce.number().min(0).nullable().default(null),
+  /** Litres per kWh of electricity generated; null: unknown. */
+  wueOffSite: z.coerce.number().min(0).nullable().default(null),
+  /** Embodied carbon of this host; null: estimated from its CPUs and memory. */
+  embodiedKgCo2e: z.coerce.number().positive().nullable().default(null),
+  lifeYears: z.coerce.number().positive().default(4),
+});
+
+export const configSchema = z.strictObject({
+  host: z.string().min(1).default('127.0.0.1'),
+  port: port.default(8080),
+  grpcPort: port.default(8081),
+  /** Where everything that must survive lives. */
+  data: z.string().min(1).default('.commonwatt'),
+  logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
+  /** Largest request body of an inference, bytes; artifacts and data sets have `maxArtifactBytes`. */
+  maxBodyBytes: z.coerce.number().int().positive().default(16 * 1024 * 1024),
+  maxArtifactBytes: z.coerce.number().int().positive().default(4 * 1024 * 1024 * 1024),
+  /** Rows computed in one go, and requests that may wait for one deployment. */
+  maxBatchSize: z.coerce.number().int().positive().default(128),
+  maxQueue: z.coerce.number().int().positive().default(4096),
+  energy: energySchema.prefault({}),
+});
+
+export type Config = z.infer<typeof configSchema>;
+
+/** Environment variable → path in the schema. */
+const environment: Record<string, readonly [keyof Config, string?]> = {
+  COMMONWATT_HOST: ['host'],
+  COMMONWATT_PORT: ['port'],
+  COMMONWATT_GRPC_PORT: ['grpcPort'],
+  COMMONWATT_DATA: ['data'],
+  COMMONWATT_LOG_LEVEL: ['logLevel'],
+  COMMONWATT_MAX_BODY_BYTES: ['maxBodyBytes'],
+  COMMONWATT_MAX_BATCH_SIZE: ['maxBatchSize'],
+  COMMONWATT_METER: ['energy', 'meter'],
+  COMMONWATT_IDLE_W: ['energy', 'idleW'],
+  COMMONWATT_MAX_W: ['energy', 'maxW'],
+  COMMONWATT_PUE: ['energy', 'pue'],
+  COMMONWATT_ZONE: ['energy', 'zone'],
+};
+
+export function loadConfig(env: NodeJS.ProcessEnv = process.env, flags: Partial<Config> = {}): Config {
+  const raw: Record<string, unknown> = readConfigFile(env.COMMONWATT_CONFIG);
+  const energy: Record<string, unknown> = { ...(raw.energy as object | undefined) };
+  const origin = new Map<string, string>();
+  for (const [variable, [key, inner]] of Object.entries(environment)) {
+    const value = env[variable];
+    if (value === undefined || value === '') continue;
+    origin.set(inner ? `${key}.${inner}` : key, variable);
+    if (inner) energy[inner] = value;
+    else raw[key] = value;
+  }
+  const parsed = configSchema.safeParse({ ...raw, energy, ...flags });
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    const where = issue?.path.join('.') ?? '';
+    throw new CommonwattError('INVALID_CONFIG', `configuration ${where || 'file'}: ${issue?.message ?? 'not valid'}`, {
+      where: origin.get(where) ?? (where || 'commonwatt.yaml'),
+      hint: `set ${origin.get(where) ?? (where || 'the file')} to a valid value; \`commonwatt doctor\` lists them all`,
+    });
+  }
+  return { ...parsed.data, data: resolve(parsed.data.data) };
+}
+
+function readConfigFile(named: string | undefined): Record<string, unknown> {
+  const file = named ?? 'commonwatt.yaml';
+  if (!existsSync(file)) {
+    if (named) throw new CommonwattError('INVALID_CONFIG', `configuration file ${named} does not exist`, { where: 'COMMONWATT_CONFIG' });
+    return {};
+  }
+  try {
+    const content: unknown = parseYaml(readFileSync(file, 'utf8'));
+    if (content === null) return {};
+    if (typeof content === 'object' && !Array.isArray(content)) return content as Record<string, unknown>;
+  } catch (cause) {
+    throw new CommonwattError('INVALID_CONFIG', `configuration file ${file}: ${(cause as Error).message}`, { where: file, cause });
+  }
+  throw new CommonwattError('INVALID_CONFIG', `configuration file ${file} must be a mapping of settings`, { where: file });
+}

@@ -1,0 +1,43 @@
+/**
+ * The serve room: a request's way to its answer. route (alias → version → replica) → batch → runner.
+ *
+ * In: tensors and for whom they are computed. Out: tensors and their footprint. Promise: every caller gets its
+ * own rows, whatever it was batched with.
+ */
+import type { Footprint, WorkContext } from '../energy/energy.ts';
+import type { Datatype, ModelSignature } from '../models/models.ts';
+
+export type TensorData =
+  | Float32Array
+  | Float64Array
+  | Int32Array
+  | BigInt64Array
+  | Uint8Array
+  | Int8Array;
+
+/** Row-major; `shape[0]` is the number of rows. */
+export interface Tensor {
+  name: string;
+  datatype: Datatype;
+  shape: number[];
+  data: TensorData;
+}
+
+export interface Inference {
+  outputs: Tensor[];
+  footprint: Footprint;
+}
+
+/** A version served with settings, as the rest of the house sees it. */
+export interface ServedVersion {
+  deploymentId: string;
+  modelId: string;
+  versionId: string;
+  version: number;
+  signature: ModelSignature;
+}
+
+export interface Inferrer {
+  /** Computes through the shared batcher. Throws NOT_READY, RUNNER_FAILED, OVERLOADED, CANCELLED. */
+  infer(served: ServedVersion, inputs: Tensor[], context: WorkContext, signal?: AbortSignal): Promise<Inference>;
+}
