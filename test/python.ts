@@ -1,0 +1,20 @@
+/** Runs Python code in the environment that the test set-up made; the independent source of many golden values. */
+import { execFileSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+export function pythonPath(): string {
+  const python = process.env.COMMONWATT_TEST_PYTHON ?? fileURLToPath(new URL('../.test-env/bin/python', import.meta.url));
+  if (!existsSync(python)) throw new Error(`${python} does not exist: run npm test (it makes the Python environment)`);
+  return python;
+}
+
+/** Runs a script given as text and returns what it printed. */
+export function runPython(script: string, args: string[] = [], input?: string): string {
+  return execFileSync(pythonPath(), ['-c', script, ...args], {
+    encoding: 'utf8',
+    maxBuffer: 1 << 28,
+    env: { ...process.env, KERAS_BACKEND: 'jax', JAX_PLATFORMS: 'cpu' },
+    ...(input === undefined ? {} : { input }),
+  });
+}
