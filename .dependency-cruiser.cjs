@@ -5,8 +5,18 @@ const services = ['gate', 'serve', 'models', 'datasets', 'jobs', 'training', 'qu
 const machinery = ['runtimes', 'vault', 'storage', 'telemetry'];
 module.exports = {
   forbidden: [
-    { name: 'no-cycles', severity: 'error', from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } } },
-    { name: 'services-never-call-doors', severity: 'error', from: { path: rooms(services) }, to: { path: rooms(doors) } },
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'services-never-call-doors',
+      severity: 'error',
+      from: { path: rooms(services) },
+      to: { path: rooms(doors) },
+    },
     {
       name: 'machinery-knows-no-service',
       severity: 'error',
@@ -19,7 +29,12 @@ module.exports = {
       from: { path: rooms([...doors.filter((d) => d !== 'cli'), ...services, ...machinery]) },
       to: { path: '^src/(app|main)\\.ts$' },
     },
-    { name: 'the-command-line-is-a-client', severity: 'error', from: { path: '^src/cli/' , pathNot: '^src/cli/(up|doctor|example)' }, to: { path: rooms([...services, ...machinery]) } },
+    {
+      name: 'the-command-line-is-a-client',
+      severity: 'error',
+      from: { path: '^src/cli/', pathNot: '^src/cli/(up|doctor|example)' },
+      to: { path: rooms([...services, ...machinery]) },
+    },
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

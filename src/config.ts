@@ -37,8 +37,16 @@ export const configSchema = z.strictObject({
   data: z.string().min(1).default('.commonwatt'),
   logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
   /** Largest request body of an inference, bytes; artifacts and data sets have `maxArtifactBytes`. */
-  maxBodyBytes: z.coerce.number().int().positive().default(16 * 1024 * 1024),
-  maxArtifactBytes: z.coerce.number().int().positive().default(4 * 1024 * 1024 * 1024),
+  maxBodyBytes: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(16 * 1024 * 1024),
+  maxArtifactBytes: z.coerce
+    .number()
+    .int()
+    .positive()
+    .default(4 * 1024 * 1024 * 1024),
   /** Rows computed in one go, and requests that may wait for one deployment. */
   maxBatchSize: z.coerce.number().int().positive().default(128),
   maxQueue: z.coerce.number().int().positive().default(4096),
@@ -78,10 +86,14 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env, flags: Partial<
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const where = issue?.path.join('.') ?? '';
-    throw new CommonwattError('INVALID_CONFIG', `configuration ${where || 'file'}: ${issue?.message ?? 'not valid'}`, {
-      where: origin.get(where) ?? (where || 'commonwatt.yaml'),
-      hint: `set ${origin.get(where) ?? (where || 'the file')} to a valid value; \`commonwatt doctor\` lists them all`,
-    });
+    throw new CommonwattError(
+      'INVALID_CONFIG',
+      `configuration ${where || 'file'}: ${issue?.message ?? 'not valid'}`,
+      {
+        where: origin.get(where) ?? (where || 'commonwatt.yaml'),
+        hint: `set ${origin.get(where) ?? (where || 'the file')} to a valid value; \`commonwatt doctor\` lists them all`,
+      },
+    );
   }
   return { ...parsed.data, data: resolve(parsed.data.data) };
 }
@@ -89,7 +101,10 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env, flags: Partial<
 function readConfigFile(named: string | undefined): Record<string, unknown> {
   const file = named ?? 'commonwatt.yaml';
   if (!existsSync(file)) {
-    if (named) throw new CommonwattError('INVALID_CONFIG', `configuration file ${named} does not exist`, { where: 'COMMONWATT_CONFIG' });
+    if (named)
+      throw new CommonwattError('INVALID_CONFIG', `configuration file ${named} does not exist`, {
+        where: 'COMMONWATT_CONFIG',
+      });
     return {};
   }
   try {
@@ -97,7 +112,12 @@ function readConfigFile(named: string | undefined): Record<string, unknown> {
     if (content === null) return {};
     if (typeof content === 'object' && !Array.isArray(content)) return content as Record<string, unknown>;
   } catch (cause) {
-    throw new CommonwattError('INVALID_CONFIG', `configuration file ${file}: ${(cause as Error).message}`, { where: file, cause });
+    throw new CommonwattError('INVALID_CONFIG', `configuration file ${file}: ${(cause as Error).message}`, {
+      where: file,
+      cause,
+    });
   }
-  throw new CommonwattError('INVALID_CONFIG', `configuration file ${file} must be a mapping of settings`, { where: file });
+  throw new CommonwattError('INVALID_CONFIG', `configuration file ${file} must be a mapping of settings`, {
+    where: file,
+  });
 }

@@ -4,8 +4,10 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 export function pythonPath(): string {
-  const python = process.env.COMMONWATT_TEST_PYTHON ?? fileURLToPath(new URL('../.test-env/bin/python', import.meta.url));
-  if (!existsSync(python)) throw new Error(`${python} does not exist: run npm test (it makes the Python environment)`);
+  const python =
+    process.env.COMMONWATT_TEST_PYTHON ?? fileURLToPath(new URL('../.test-env/bin/python', import.meta.url));
+  if (!existsSync(python))
+    throw new Error(`${python} does not exist: run npm test (it makes the Python environment)`);
   return python;
 }
 

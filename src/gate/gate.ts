@@ -36,9 +36,19 @@ export interface Gate {
   /** From the raw key (`Authorization: Bearer …`). Throws UNAUTHENTICATED. */
   authenticate(apiKey: string | undefined): Principal | Promise<Principal>;
   /** Throws MODEL_NOT_FOUND when nothing allows it (also for names that do not exist), FORBIDDEN inside one's own organisation. */
-  authorize(principal: Principal, action: ModelAction, organisation: string, model: string): ModelAccess | Promise<ModelAccess>;
+  authorize(
+    principal: Principal,
+    action: ModelAction,
+    organisation: string,
+    model: string,
+  ): ModelAccess | Promise<ModelAccess>;
   /** authorize + limits. Answers without a promise when everything needed is remembered (hot path). Throws LIMIT_EXCEEDED. */
-  admit(principal: Principal, action: 'infer' | 'explain', organisation: string, model: string): Admission | Promise<Admission>;
+  admit(
+    principal: Principal,
+    action: 'infer' | 'explain',
+    organisation: string,
+    model: string,
+  ): Admission | Promise<Admission>;
   /** Forget every remembered decision: called after any change to keys, members, models or grants. */
   policyChanged(): void;
 }

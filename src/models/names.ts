@@ -36,7 +36,10 @@ export function parseModelRef(text: string): ModelRef {
   checkName(name, 'model');
   if (alias !== undefined) checkName(alias, 'alias');
   if (version !== undefined && Number(version) < 1) {
-    throw new CommonwattError('INVALID_NAME', `version ${version} is not a version number`, { where: 'version', hint: 'versions count from 1' });
+    throw new CommonwattError('INVALID_NAME', `version ${version} is not a version number`, {
+      where: 'version',
+      hint: 'versions count from 1',
+    });
   }
   return {
     organisation,

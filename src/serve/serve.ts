@@ -7,13 +7,7 @@
 import type { Footprint, WorkContext } from '../energy/energy.ts';
 import type { Datatype, ModelSignature } from '../models/models.ts';
 
-export type TensorData =
-  | Float32Array
-  | Float64Array
-  | Int32Array
-  | BigInt64Array
-  | Uint8Array
-  | Int8Array;
+export type TensorData = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array | Int8Array;
 
 /** Row-major; `shape[0]` is the number of rows. */
 export interface Tensor {
@@ -39,5 +33,10 @@ export interface ServedVersion {
 
 export interface Inferrer {
   /** Computes through the shared batcher. Throws NOT_READY, RUNNER_FAILED, OVERLOADED, CANCELLED. */
-  infer(served: ServedVersion, inputs: Tensor[], context: WorkContext, signal?: AbortSignal): Promise<Inference>;
+  infer(
+    served: ServedVersion,
+    inputs: Tensor[],
+    context: WorkContext,
+    signal?: AbortSignal,
+  ): Promise<Inference>;
 }

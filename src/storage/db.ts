@@ -11,7 +11,13 @@ type Json = string;
 
 export interface Schema {
   organisations: { id: string; name: string; created_at: string };
-  members: { id: string; organisation_id: string; name: string; role: 'operator' | 'admin' | 'member'; created_at: string };
+  members: {
+    id: string;
+    organisation_id: string;
+    name: string;
+    role: 'operator' | 'admin' | 'member';
+    created_at: string;
+  };
   api_keys: {
     id: string;
     organisation_id: string;
@@ -52,7 +58,14 @@ export interface Schema {
     created_at: string;
   };
   aliases: { model_id: string; name: string; version_id: string; updated_at: string; updated_by: string };
-  deployments: { id: string; model_id: string; version_id: string; settings: Json; created_at: string; created_by: string };
+  deployments: {
+    id: string;
+    model_id: string;
+    version_id: string;
+    settings: Json;
+    created_at: string;
+    created_by: string;
+  };
   grants: {
     id: string;
     model_id: string;
@@ -95,7 +108,16 @@ export interface Schema {
     started_at: string | null;
     finished_at: string | null;
   };
-  evaluations: { id: string; version_id: string; dataset_id: string; split: string; report: Json; passed: number; created_at: string; created_by: string };
+  evaluations: {
+    id: string;
+    version_id: string;
+    dataset_id: string;
+    split: string;
+    report: Json;
+    passed: number;
+    created_at: string;
+    created_by: string;
+  };
   /** One metered interval; Σ ledger_entries of it = its totals, to 1e-9. */
   ledger_intervals: {
     id: string;
@@ -144,7 +166,15 @@ export interface Schema {
     embodied_g: number;
     water_l: number | null;
   };
-  audit_events: { seq: Generated<number>; at: string; actor: string; organisation_id: string; action: string; subject: string; detail: Json };
+  audit_events: {
+    seq: Generated<number>;
+    at: string;
+    actor: string;
+    organisation_id: string;
+    action: string;
+    subject: string;
+    detail: Json;
+  };
   settings: { name: string; value: string };
 }
 

@@ -131,7 +131,11 @@ const core: Migration = {
       .addColumn('expires_at', 'text')
       .addColumn('revoked_at', 'text')
       .execute();
-    await db.schema.createIndex('grants_of_grantee').on('grants').columns(['grantee_organisation_id', 'model_id']).execute();
+    await db.schema
+      .createIndex('grants_of_grantee')
+      .on('grants')
+      .columns(['grantee_organisation_id', 'model_id'])
+      .execute();
     await db.schema
       .createTable('evaluations')
       .addColumn('id', 'text', (c) => c.primaryKey())
@@ -164,7 +168,11 @@ const core: Migration = {
       .addColumn('memory_gbs_reserved', 'double precision', (c) => c.notNull())
       .addColumn('memory_gbs_used', 'double precision', (c) => c.notNull())
       .execute();
-    await db.schema.createIndex('ledger_intervals_by_time').on('ledger_intervals').column('start_ms').execute();
+    await db.schema
+      .createIndex('ledger_intervals_by_time')
+      .on('ledger_intervals')
+      .column('start_ms')
+      .execute();
     await db.schema
       .createTable('ledger_entries')
       .addColumn('id', 'text', (c) => c.primaryKey())
@@ -191,8 +199,14 @@ const core: Migration = {
       .addColumn('water_l', 'double precision')
       .execute();
     await db.schema.createIndex('ledger_entries_by_time').on('ledger_entries').column('at_ms').execute();
-    await db.schema.createIndex('ledger_entries_by_interval').on('ledger_entries').column('interval_id').execute();
-    await sql`create index ledger_entries_by_grant on ledger_entries (grant_id, at_ms) where grant_id is not null`.execute(db);
+    await db.schema
+      .createIndex('ledger_entries_by_interval')
+      .on('ledger_entries')
+      .column('interval_id')
+      .execute();
+    await sql`create index ledger_entries_by_grant on ledger_entries (grant_id, at_ms) where grant_id is not null`.execute(
+      db,
+    );
     await db.schema
       .createTable('audit_events')
       .addColumn('seq', 'integer', (c) => c.primaryKey().autoIncrement())
