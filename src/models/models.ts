@@ -4,7 +4,9 @@
  * In: artifacts of any supported format. Out: registered versions whose bytes are encrypted at rest and whose
  * inputs and outputs are known. Promise: a version is whole or absent; nothing half-registered is ever visible.
  */
-export type Datatype = 'BOOL' | 'UINT8' | 'INT8' | 'INT32' | 'INT64' | 'FP32' | 'FP64';
+import type { Datatype } from '../runtimes/tensor.ts';
+
+export type { Datatype };
 
 /** One input or output of a model; −1 is a variable dimension (the first one is the batch). */
 export interface TensorSpec {

@@ -5,17 +5,10 @@
  * own rows, whatever it was batched with.
  */
 import type { Footprint, WorkContext } from '../energy/energy.ts';
-import type { Datatype, ModelSignature } from '../models/models.ts';
+import type { ModelSignature } from '../models/models.ts';
+import type { Tensor, TensorData } from '../runtimes/tensor.ts';
 
-export type TensorData = Float32Array | Float64Array | Int32Array | BigInt64Array | Uint8Array | Int8Array;
-
-/** Row-major; `shape[0]` is the number of rows. */
-export interface Tensor {
-  name: string;
-  datatype: Datatype;
-  shape: number[];
-  data: TensorData;
-}
+export type { Tensor, TensorData };
 
 export interface Inference {
   outputs: Tensor[];

@@ -1,0 +1,65 @@
+/** onnxruntime-node as a runtime. One thread per session: throughput comes from batches, not from spinning threads. */
+import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
+import type { LoadedModel, Runtime } from './runtime.ts';
+import { type Datatype, type Tensor, viewOf } from './tensor.ts';
+
+const ortTypes = {
+  BOOL: 'bool',
+  UINT8: 'uint8',
+  INT8: 'int8',
+  INT32: 'int32',
+  INT64: 'int64',
+  FP32: 'float32',
+  FP64: 'float64',
+} as const satisfies Record<Datatype, string>;
+
+const datatypeOf = new Map<string, Datatype>(
+  Object.entries(ortTypes).map(([ours, theirs]) => [theirs, ours as Datatype]),
+);
+
+export const onnxRuntime: Runtime = {
+  name: 'onnxruntime',
+  async load(bytes) {
+    const session = await InferenceSession.create(bytes, {
+      intraOpNumThreads: 1,
+      interOpNumThreads: 1,
+      executionMode: 'sequential',
+      graphOptimizationLevel: 'all',
+      enableCpuMemArena: false,
+    });
+    return new OnnxModel(session);
+  },
+};
+
+class OnnxModel implements LoadedModel {
+  readonly #session: InferenceSession;
+
+  constructor(session: InferenceSession) {
+    this.#session = session;
+  }
+
+  async run(inputs: readonly Tensor[]): Promise<Tensor[]> {
+    const feeds: Record<string, OrtTensor> = {};
+    for (const input of inputs)
+      feeds[input.name] = new OrtTensor(ortTypes[input.datatype], input.data, input.shape);
+    const results = await this.#session.run(feeds);
+    return this.#session.outputNames.map((name) => {
+      const result = results[name];
+      const datatype = result && datatypeOf.get(result.type);
+      if (!result || !datatype || !ArrayBuffer.isView(result.data)) {
+        throw new Error(`output ${name} has the datatype ${result?.type ?? 'none'}, which is not served`);
+      }
+      const { buffer, byteOffset } = result.data;
+      return {
+        name,
+        datatype,
+        shape: [...result.dims],
+        data: viewOf(datatype, buffer, byteOffset, result.data.length),
+      };
+    });
+  }
+
+  async release(): Promise<void> {
+    await this.#session.release();
+  }
+}

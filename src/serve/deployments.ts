@@ -1,0 +1,301 @@
+/**
+ * Deployments: which versions are served, and the route alias → version → replica. One runner process holds
+ * every replica; its death is repaired here without a deployment changing.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Accountant, Reservation, WorkContext } from '../energy/energy.ts';
+import { CommonwattError } from '../errors.ts';
+import type { ModelRecord, VersionRecord } from '../models/models.ts';
+import type { Db } from '../storage/db.ts';
+import { Batcher } from './batcher.ts';
+import { Runner, type RunnerLog } from './runner/runner.ts';
+import type { Inference, Inferrer, ServedVersion, Tensor } from './serve.ts';
+
+export type DeploymentState = 'loading' | 'ready' | 'failed';
+
+export interface Deployment {
+  id: string;
+  modelId: string;
+  versionId: string;
+  version: number;
+  state: DeploymentState;
+  createdAt: string;
+}
+
+/** What deployments need of the registry of models. */
+export interface VersionSource {
+  modelById(modelId: string): Promise<ModelRecord | undefined>;
+  versionById(versionId: string): Promise<VersionRecord | undefined>;
+  aliases(modelId: string): Promise<{ alias: string; version: number }[]>;
+  onnxBytes(model: ModelRecord, version: VersionRecord): Promise<Uint8Array>;
+}
+
+export interface DeploymentsOptions {
+  db: Db;
+  source: VersionSource;
+  accountant: Accountant;
+  log: RunnerLog;
+  maxBatchSize: number;
+  maxQueue: number;
+  audit(event: { actor: string; organisationId: string; action: string; subject: string }): Promise<void>;
+}
+
+interface Live {
+  deployment: Deployment;
+  model: ModelRecord;
+  served: ServedVersion;
+  replica: number | undefined;
+  batcher: Batcher;
+  reservation: Omit<Reservation, 'runnerPid' | 'memoryBytes'>;
+}
+
+export class Deployments implements Inferrer {
+  readonly #options: DeploymentsOptions;
+  readonly #runner: Runner;
+  readonly #live = new Map<string, Live>();
+  /** modelId → alias → version number; forgotten by `routesChanged`. */
+  readonly #aliases = new Map<string, Map<string, number>>();
+
+  constructor(options: DeploymentsOptions) {
+    this.#options = options;
+    this.#runner = new Runner({ log: options.log, onChange: () => this.#reserve() });
+  }
+
+  /** Loads everything that was deployed. Returns when each replica is ready or has failed. */
+  async start(): Promise<void> {
+    const rows = await this.#options.db.selectFrom('deployments').selectAll().orderBy('created_at').execute();
+    const loads = rows.map(async (row) => {
+      const model = await this.#options.source.modelById(row.model_id);
+      const version = await this.#options.source.versionById(row.version_id);
+      if (!model || !version) return;
+      const live = this.#prepare(row.id, model, version, row.created_at);
+      await this.#load(live, version).catch((error: unknown) => {
+        live.deployment.state = 'failed';
+        this.#options.log.error(
+          { err: error, model: live.reservation.use.model, version: version.number },
+          'deployment did not load',
+        );
+      });
+    });
+    await Promise.all(loads);
+    for (const { model } of this.#live.values()) await this.#loadAliases(model.id);
+  }
+
+  /** Answers what waits, then ends the runner. */
+  async stop(): Promise<void> {
+    await Promise.all([...this.#live.values()].map(({ batcher }) => batcher.drained()));
+    await this.#runner.stop();
+  }
+
+  /** Serves a version; returns when it can answer. Serving it again returns the same deployment. */
+  async create(model: ModelRecord, version: VersionRecord, by: string): Promise<Deployment> {
+    const existing = [...this.#live.values()].find(({ deployment }) => deployment.versionId === version.id);
+    if (existing) return existing.deployment;
+    const live = this.#prepare(randomUUID(), model, version, new Date().toISOString());
+    try {
+      await this.#load(live, version);
+      await this.#options.db
+        .insertInto('deployments')
+        .values({
+          id: live.deployment.id,
+          model_id: model.id,
+          version_id: version.id,
+          settings: '{}',
+          created_at: live.deployment.createdAt,
+          created_by: by,
+        })
+        .execute();
+    } catch (error) {
+      await this.#forget(live);
+      throw error;
+    }
+    await this.#loadAliases(model.id);
+    await this.#options.audit({
+      actor: by,
+      organisationId: model.organisationId,
+      action: 'deployment.create',
+      subject: `${live.reservation.use.model}:${version.number}`,
+    });
+    return live.deployment;
+  }
+
+  list(modelIds: readonly string[]): Deployment[] {
+    const wanted = new Set(modelIds);
+    return [...this.#live.values()]
+      .filter(({ deployment }) => wanted.has(deployment.modelId))
+      .map(({ deployment }) => this.#current(deployment));
+  }
+
+  get(id: string): Deployment | undefined {
+    const live = this.#live.get(id);
+    return live && this.#current(live.deployment);
+  }
+
+  async remove(id: string, by: string): Promise<void> {
+    const live = this.#live.get(id);
+    if (!live) return;
+    await this.#options.db.deleteFrom('deployments').where('id', '=', id).execute();
+    this.#live.delete(id);
+    await live.batcher.drained();
+    await this.#forget(live);
+    await this.#options.audit({
+      actor: by,
+      organisationId: live.model.organisationId,
+      action: 'deployment.remove',
+      subject: `${live.reservation.use.model}:${live.served.version}`,
+    });
+  }
+
+  /**
+   * The deployed version that answers: the one asked for, else the alias `production`, else the newest deployed.
+   * Throws VERSION_NOT_FOUND (nothing such is deployed).
+   */
+  served(
+    modelId: string,
+    { version, alias }: { version?: number | undefined; alias?: string | undefined } = {},
+  ): ServedVersion {
+    const aliases = this.#aliases.get(modelId);
+    const wanted = version ?? aliases?.get(alias ?? 'production');
+    if (alias !== undefined && wanted === undefined && alias !== 'latest') throw notServed(`alias ${alias}`);
+    let newest: Live | undefined;
+    for (const live of this.#live.values()) {
+      if (live.deployment.modelId !== modelId) continue;
+      if (live.served.version === wanted) return live.served;
+      if (!newest || live.served.version > newest.served.version) newest = live;
+    }
+    // An alias that points to a version nobody serves must not silently become another version.
+    if (wanted !== undefined || !newest)
+      throw notServed(wanted === undefined ? 'a version' : `version ${wanted}`);
+    return newest.served;
+  }
+
+  isReady(served: ServedVersion): boolean {
+    const live = this.#live.get(served.deploymentId);
+    return live?.replica !== undefined && this.#runner.isReady(live.replica);
+  }
+
+  /** True when every deployment that should answer can. */
+  allReady(): boolean {
+    return [...this.#live.values()].every(
+      ({ deployment, served }) => deployment.state === 'failed' || this.isReady(served),
+    );
+  }
+
+  infer(
+    served: ServedVersion,
+    inputs: Tensor[],
+    context: WorkContext,
+    signal?: AbortSignal,
+  ): Promise<Inference> {
+    return this.inferWhile(served, inputs, context, () => !signal?.aborted);
+  }
+
+  /** As `infer`, asking `wanted` just before computing: cheaper than a signal for each request. */
+  inferWhile(
+    served: ServedVersion,
+    inputs: readonly Tensor[],
+    context: WorkContext,
+    wanted: () => boolean,
+  ): Promise<Inference> {
+    const live = this.#live.get(served.deploymentId);
+    if (!live) return Promise.reject(notServed(`version ${served.version}`));
+    return live.batcher.infer(inputs, context, wanted);
+  }
+
+  /** Aliases of a model moved: route by the new ones from now on. */
+  async routesChanged(modelId: string): Promise<void> {
+    await this.#loadAliases(modelId);
+  }
+
+  #prepare(id: string, model: ModelRecord, version: VersionRecord, createdAt: string): Live {
+    const served: ServedVersion = {
+      deploymentId: id,
+      modelId: model.id,
+      versionId: version.id,
+      version: version.number,
+      signature: version.signature,
+    };
+    const use = {
+      modelId: model.id,
+      model: `${model.organisation}/${model.name}`,
+      version: version.number,
+      owner: { organisationId: model.organisationId, organisation: model.organisation },
+    };
+    const live: Live = {
+      deployment: {
+        id,
+        modelId: model.id,
+        versionId: version.id,
+        version: version.number,
+        state: 'loading',
+        createdAt,
+      },
+      model,
+      served,
+      replica: undefined,
+      reservation: { use },
+      batcher: new Batcher(
+        {
+          use,
+          batchable: [...version.signature.inputs, ...version.signature.outputs].every(
+            ({ shape }) => shape[0] === -1,
+          ),
+          runnerPid: () => this.#runner.pid ?? 0,
+          run: (inputs) => {
+            if (live.replica === undefined)
+              throw new CommonwattError('NOT_READY', 'the model is being loaded', { retryAfterS: 1 });
+            return this.#runner.run(live.replica, inputs);
+          },
+        },
+        {
+          maxBatchSize: this.#options.maxBatchSize,
+          maxQueue: this.#options.maxQueue,
+          accountant: this.#options.accountant,
+        },
+      ),
+    };
+    return live;
+  }
+
+  async #load(live: Live, version: VersionRecord): Promise<void> {
+    this.#live.set(live.deployment.id, live);
+    live.replica = await this.#runner.load(() => this.#options.source.onnxBytes(live.model, version));
+    live.deployment.state = 'ready';
+    this.#reserve();
+  }
+
+  async #forget(live: Live): Promise<void> {
+    this.#live.delete(live.deployment.id);
+    if (live.replica !== undefined) await this.#runner.unload(live.replica);
+    this.#reserve();
+  }
+
+  #current(deployment: Deployment): Deployment {
+    const live = this.#live.get(deployment.id);
+    if (!live || deployment.state === 'failed') return deployment;
+    return { ...deployment, state: this.isReady(live.served) ? 'ready' : 'loading' };
+  }
+
+  async #loadAliases(modelId: string): Promise<void> {
+    const aliases = await this.#options.source.aliases(modelId);
+    this.#aliases.set(modelId, new Map(aliases.map(({ alias, version }) => [alias, version])));
+  }
+
+  /** The runner's memory is shared evenly by its replicas: small models cost mostly the process itself. */
+  #reserve() {
+    const pid = this.#runner.pid;
+    const ready = [...this.#live.values()].filter(({ served }) => this.isReady(served));
+    const memoryBytes = ready.length > 0 ? this.#runner.residentBytes / ready.length : 0;
+    this.#options.accountant.setReservations(
+      pid === undefined
+        ? []
+        : ready.map(({ reservation }) => ({ ...reservation, runnerPid: pid, memoryBytes })),
+    );
+  }
+}
+
+function notServed(what: string) {
+  return new CommonwattError('VERSION_NOT_FOUND', `${what} of this model is not deployed`, {
+    hint: 'deploy it with `commonwatt deploy organisation/model:version`',
+  });
+}
