@@ -93,9 +93,7 @@ export class Runner {
 
   async unload(replicaId: number): Promise<void> {
     if (!this.#replicas.delete(replicaId) || !this.#socket) return;
-    await this.#call(frameKinds.unload, replicaId, (id) => [
-      frameHead(frameKinds.unload, id, replicaId, 0, 0),
-    ]);
+    await this.#call((id) => [frameHead(frameKinds.unload, id, replicaId, 0, 0)]);
   }
 
   isReady(replicaId: number): boolean {
@@ -105,9 +103,7 @@ export class Runner {
   /** Computes one batch. Throws RUNNER_FAILED (retryable) when the runner dies or hangs meanwhile. */
   async run(replicaId: number, inputs: readonly TensorParts[]): Promise<Computed> {
     if (!this.isReady(replicaId)) throw notReady();
-    const frame = await this.#call(frameKinds.run, replicaId, (id) => [
-      tensorFrame(frameKinds.run, id, replicaId, 0, inputs),
-    ]);
+    const frame = await this.#call((id) => [tensorFrame(frameKinds.run, id, replicaId, 0, inputs)]);
     return { outputs: readTensors(frame.payload), computeNs: frame.number };
   }
 
@@ -130,7 +126,7 @@ export class Runner {
     const bytes = await replica.bytes();
     const head = (id: number) => frameHead(frameKinds.load, id, replica.id, 0, bytes.byteLength);
     try {
-      const loaded = await this.#call(frameKinds.load, replica.id, (id) => [head(id), bytes]);
+      const loaded = await this.#call((id) => [head(id), bytes]);
       this.residentBytes = loaded.number;
       replica.state = 'ready';
       this.#options.onChange?.();
@@ -175,7 +171,7 @@ export class Runner {
     this.#options.onChange?.();
   }
 
-  #call(kind: number, replicaId: number, frame: (id: number) => Uint8Array[]): Promise<Frame> {
+  #call(frame: (id: number) => Uint8Array[]): Promise<Frame> {
     const socket = this.#socket;
     if (!socket || socket.destroyed) return Promise.reject(notReady());
     const id = this.#nextId;
