@@ -1,0 +1,55 @@
+// What the server costs when nobody calls: time to ready, resident memory, CPU. Linux only (/proc).
+//   node bench/idle.mjs [--seconds 30]
+import { readdirSync, readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { parseArgs } from 'node:util';
+import { startCommonwatt } from './servers.mjs';
+
+const { values } = parseArgs({ options: { seconds: { type: 'string', default: '30' } } });
+const ticksPerSecond = 100;
+
+function family(pid) {
+  const children = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && parentOf(name) === pid);
+  return [pid, ...children.flatMap((child) => family(Number(child)))];
+}
+
+function parentOf(pid) {
+  try {
+    return Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ')[1]);
+  } catch {
+    return undefined;
+  }
+}
+
+function memoryMb(pid, field) {
+  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+  return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)[1]) / 1024;
+}
+
+function cpuSeconds(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+const first = await startCommonwatt();
+await first.stop(true);
+const server = await startCommonwatt({ data: first.folder });
+await sleep(5000);
+const pids = family(server.pid);
+const before = pids.map(cpuSeconds);
+const start = performance.now();
+await sleep(Number(values.seconds) * 1000);
+const elapsed = (performance.now() - start) / 1000;
+const used = pids.map((pid, index) => cpuSeconds(pid) - before[index]);
+console.log(`ready after ${(server.readyMs / 1000).toFixed(2)} s (second start; goal ≤ 2 s)`);
+pids.forEach((pid, index) => {
+  const name = index === 0 ? 'server' : 'runner';
+  console.log(
+    `${name}: ${memoryMb(pid, 'Rss').toFixed(0)} MB resident, ${memoryMb(pid, 'Pss').toFixed(0)} MB proportional, ${((100 * used[index]) / elapsed).toFixed(2)} % of a core`,
+  );
+});
+const total = (field) => pids.reduce((sum, pid) => sum + memoryMb(pid, field), 0).toFixed(0);
+console.log(
+  `together: ${total('Pss')} MB proportional (goal ≤ 150 MB), ${((100 * used.reduce((a, b) => a + b, 0)) / elapsed).toFixed(2)} % of a core (goal ≤ 0.5 %)`,
+);
+await server.stop();

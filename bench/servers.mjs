@@ -1,0 +1,69 @@
+// Starts the servers that are compared, each in a process of its own on loopback, and stops only what it started.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+/** The product on a data folder of its own; the first example is run in it once. */
+export async function startCommonwatt({ data, env = {} } = {}) {
+  const folder = data ?? mkdtempSync(join(tmpdir(), 'commonwatt-bench-'));
+  const started = performance.now();
+  const child = spawn(process.execPath, [join(root, 'dist/main.js'), 'up', '--example'], {
+    env: {
+      ...process.env,
+      COMMONWATT_DATA: folder,
+      COMMONWATT_PORT: '0',
+      COMMONWATT_GRPC_PORT: '0',
+      COMMONWATT_LOG_LEVEL: 'warn',
+      ...env,
+    },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const example = await new Promise((resolve, reject) => {
+    let text = '';
+    child.stdout.on('data', (chunk) => {
+      text += chunk;
+      if (!/\bready\b/i.test(text)) return;
+      try {
+        resolve(JSON.parse(readFileSync(join(folder, 'example.json'), 'utf8')));
+      } catch {
+        // written a moment later
+      }
+    });
+    child.once('exit', (code) => reject(new Error(`the server ended with ${code}:\n${text}`)));
+  });
+  const readyMs = performance.now() - started;
+  return {
+    example,
+    folder,
+    pid: child.pid,
+    readyMs,
+    stop: (keep = false) => stop(child, keep || data ? undefined : folder),
+  };
+}
+
+export async function startScript(script, env = {}) {
+  const child = spawn(process.execPath, [fileURLToPath(new URL(script, import.meta.url))], {
+    env: { ...process.env, ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const url = await new Promise((resolve, reject) => {
+    child.stdout.once('data', (chunk) => resolve(String(chunk).trim()));
+    child.once('exit', (code) => reject(new Error(`${script} ended with ${code}`)));
+  });
+  return { url, pid: child.pid, stop: () => stop(child) };
+}
+
+async function stop(child, folder) {
+  child.removeAllListeners('exit');
+  if (child.exitCode === null) {
+    const gone = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGTERM');
+    await Promise.race([gone, sleep(10_000, undefined, { ref: false })]);
+  }
+  if (folder) rmSync(folder, { recursive: true, force: true });
+}
