@@ -1,0 +1,158 @@
+/**
+ * The TypeScript client of Commonwatt: plain fetch, no dependencies.
+ *
+ *     const cw = new Commonwatt({ baseUrl: 'http://127.0.0.1:8080', apiKey });
+ *     const { outputs, impact } = await cw.predict('acme/digits', [pixels]);
+ */
+import { organisationResources, type PeopleResources } from './people.ts';
+import { type ModelResources, modelResources } from './registry.ts';
+import type {
+  Evaluation,
+  ExplainAnswer,
+  ExplainRequest,
+  GateConfig,
+  GroupBy,
+  ImpactReport,
+  InferAnswer,
+  InferRequest,
+  ModelMetadata,
+  Prediction,
+  SplitName,
+  WhoAmI,
+} from './shapes.ts';
+import { type CallOptions, type ClientOptions, createTransport, type Transport } from './transport.ts';
+import { type WorkResources, workResources } from './work.ts';
+
+export type * from './shapes.ts';
+export { type Bytes, type CallOptions, type ClientOptions, CommonwattApiError } from './transport.ts';
+export type { JobWait } from './work.ts';
+
+export class Commonwatt {
+  readonly organisations: PeopleResources['organisations'];
+  readonly members: PeopleResources['members'];
+  readonly keys: PeopleResources['keys'];
+  readonly models: ModelResources['models'];
+  readonly versions: ModelResources['versions'];
+  readonly deployments: ModelResources['deployments'];
+  readonly grants: ModelResources['grants'];
+  readonly datasets: WorkResources['datasets'];
+  readonly jobs: WorkResources['jobs'];
+  readonly #transport: Transport;
+
+  constructor(options: ClientOptions) {
+    this.#transport = createTransport(options);
+    const people = organisationResources(this.#transport);
+    this.organisations = people.organisations;
+    this.members = people.members;
+    this.keys = people.keys;
+    const registry = modelResources(this.#transport);
+    this.models = registry.models;
+    this.versions = registry.versions;
+    this.deployments = registry.deployments;
+    this.grants = registry.grants;
+    const work = workResources(this.#transport);
+    this.datasets = work.datasets;
+    this.jobs = work.jobs;
+  }
+
+  whoami(options?: CallOptions): Promise<WhoAmI> {
+    return this.#transport.json('GET', '/api/v1/whoami', options);
+  }
+
+  /** Inputs and outputs of a model (of its version `production`, else the newest that is deployed). */
+  metadata(model: string, options: CallOptions & { version?: number } = {}): Promise<ModelMetadata> {
+    return this.#transport.json('GET', inferencePath(model, options.version), options);
+  }
+
+  /** The Open Inference Protocol as it is: tensors in, tensors out. */
+  infer(
+    model: string,
+    request: InferRequest,
+    options: CallOptions & { version?: number } = {},
+  ): Promise<InferAnswer> {
+    return this.#transport.json('POST', `${inferencePath(model, options.version)}/infer`, {
+      ...options,
+      json: request,
+    });
+  }
+
+  /** Rows of numbers in, rows of numbers out, for models with one input and one output. */
+  async predict(
+    model: string,
+    instances: number[][],
+    options: CallOptions & { version?: number } = {},
+  ): Promise<Prediction> {
+    const { inputs } = await this.metadata(model, options);
+    const input = inputs[0];
+    if (!input || inputs.length > 1)
+      throw new RangeError(`model ${model} has ${inputs.length} inputs: call infer() and name them`);
+    const answer = await this.infer(
+      model,
+      {
+        inputs: [
+          {
+            name: input.name,
+            datatype: input.datatype,
+            shape: [instances.length, instances[0]?.length ?? 0],
+            data: instances.flat(),
+          },
+        ],
+      },
+      options,
+    );
+    const data = (answer.outputs[0]?.data ?? []).map(Number);
+    const width = instances.length > 0 ? data.length / instances.length : 0;
+    return {
+      model: answer.model_name,
+      version: Number(answer.model_version),
+      outputs: instances.map((_, row) => data.slice(row * width, (row + 1) * width)),
+      impact: answer.usage.impact,
+    };
+  }
+
+  explain(model: string, request: ExplainRequest, options?: CallOptions): Promise<ExplainAnswer> {
+    return this.#transport.json('POST', `/api/v1/models/${encodeURIComponent(model)}/explain`, {
+      ...options,
+      json: request,
+    });
+  }
+
+  /** Judges a version on a split of a data set (default: test) and applies its gate. */
+  evaluate(
+    model: string,
+    version: number,
+    request: { dataset: string; split?: SplitName; gate?: GateConfig },
+    options?: CallOptions,
+  ): Promise<Evaluation> {
+    return this.#transport.json('POST', evaluationsPath(model, version), { ...options, json: request });
+  }
+
+  async evaluations(model: string, version: number, options?: CallOptions): Promise<Evaluation[]> {
+    const answer = await this.#transport.json<{ evaluations: Evaluation[] }>(
+      'GET',
+      evaluationsPath(model, version),
+      options,
+    );
+    return answer.evaluations;
+  }
+
+  /** Consumption, supply, RUR, impact per request and sharing against everyone running their own. */
+  impact(
+    query: { from?: string; to?: string; groupBy?: GroupBy } = {},
+    options?: CallOptions,
+  ): Promise<ImpactReport> {
+    return this.#transport.json('GET', '/api/v1/impact', {
+      ...options,
+      query: { from: query.from, to: query.to, group_by: query.groupBy },
+    });
+  }
+}
+
+function inferencePath(model: string, version: number | undefined): string {
+  const path = `/v2/models/${encodeURIComponent(model)}`;
+  return version === undefined ? path : `${path}/versions/${version}`;
+}
+
+function evaluationsPath(model: string, version: number): string {
+  return `/api/v1/models/${encodeURIComponent(model)}/versions/${version}/evaluations`;
+}

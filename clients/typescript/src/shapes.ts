@@ -1,0 +1,424 @@
+/** What the platform sends and takes: the JSON shapes of docs/api.md. Energy in Wh, carbon in gCO2e, water in L. */
+
+export type Quality = 'measured' | 'estimated' | 'assumed';
+export type Datatype =
+  | 'BOOL'
+  | 'UINT8'
+  | 'INT8'
+  | 'INT32'
+  | 'INT64'
+  | 'FP32'
+  | 'FP64'
+  | (string & Record<never, never>);
+
+/** What one answer or job used. A null has its reason in `unknown`. */
+export interface Impact {
+  energyWh: number;
+  dynamicWh: number;
+  idleShareWh: number;
+  carbonGCo2e: number;
+  waterL: number | null;
+  embodiedGCo2e: number;
+  quality: Quality;
+  method: string;
+  methodVersion: string;
+  settled: boolean;
+  unknown: Record<string, string>;
+}
+
+export interface WhoAmI {
+  organisation: string;
+  member: string;
+  role: 'operator' | 'admin' | 'member';
+  keyId: string;
+}
+
+export interface Organisation {
+  id: string;
+  name: string;
+  createdAt: string;
+}
+
+export interface CreatedOrganisation extends Organisation {
+  /** The first administrator; `apiKey` is shown this once. */
+  admin: { member: string; apiKey: string; keyId: string };
+}
+
+export interface Member {
+  id: string;
+  name: string;
+  role: 'operator' | 'admin' | 'member';
+  createdAt: string;
+}
+
+export interface ApiKey {
+  id: string;
+  name: string;
+  prefix: string;
+  member: string;
+  createdAt: string;
+  expiresAt: string | null;
+  revokedAt: string | null;
+}
+
+export interface CreatedApiKey extends ApiKey {
+  /** Shown this once. */
+  apiKey: string;
+}
+
+/** One input or output; −1 is a variable dimension (the first one is the batch). */
+export interface TensorSpec {
+  name: string;
+  datatype: Datatype;
+  shape: number[];
+}
+
+export interface Version {
+  id: string;
+  number: number;
+  format: 'keras-h5' | 'onnx';
+  sha256: string;
+  onnxSha256: string;
+  sizeBytes: number;
+  inputs: TensorSpec[];
+  outputs: TensorSpec[];
+  createdAt: string;
+  createdBy: string;
+  jobId: string | null;
+  dataset: string | null;
+}
+
+export type DeploymentState = 'loading' | 'ready' | 'failed';
+
+export interface Model {
+  id: string;
+  organisation: string;
+  name: string;
+  ref: string;
+  flat: string;
+  createdAt: string;
+  owned: boolean;
+  versions: Version[];
+  aliases: { alias: string; version: number }[];
+  deployments: { id: string; version: number; state: DeploymentState }[];
+  grant: Grant | null;
+}
+
+export interface Deployment {
+  id: string;
+  model: string;
+  version: number;
+  state: DeploymentState;
+  createdAt: string;
+}
+
+export type Permission = 'infer' | 'explain' | 'download';
+export interface Limit {
+  requests: number;
+  period: 'hour' | 'day' | 'month';
+}
+
+export interface Grant {
+  id: string;
+  organisation: string;
+  permissions: Permission[];
+  limit: Limit | null;
+  usedInPeriod: number;
+  expiresAt: string | null;
+  createdAt: string;
+  revokedAt: string | null;
+}
+
+export interface GrantRequest {
+  organisation: string;
+  permissions?: Permission[];
+  limit?: Limit;
+  expiresAt?: string;
+}
+
+export interface DataReport {
+  passed: boolean;
+  checks: {
+    name: string;
+    passed: boolean;
+    severity: 'error' | 'warning';
+    message: string;
+    value: number | null;
+  }[];
+  columns: {
+    name: string;
+    missing: number;
+    min: number | null;
+    max: number | null;
+    mean: number | null;
+    distinct: number;
+  }[];
+}
+
+export type SplitName = 'train' | 'validation' | 'test';
+
+export interface Dataset {
+  id: string;
+  name: string;
+  rows: number;
+  label: string;
+  features: string[];
+  split: {
+    seed: number;
+    train: number;
+    validation: number;
+    test: number;
+    rows: Record<SplitName, number>;
+  };
+  report: DataReport;
+  sha256: string;
+  createdAt: string;
+  createdBy: string;
+}
+
+export interface DatasetUpload {
+  name: string;
+  label: string;
+  seed?: number;
+  /** Fractions; they add up to 1. */
+  train?: number;
+  validation?: number;
+  test?: number;
+}
+
+export interface DatasetRow {
+  row: number;
+  features: Record<string, number>;
+  label: number;
+}
+
+/** Rules a version must meet on the test split before the alias `production` may point at it. */
+export type GateConfig = Record<string, unknown>;
+
+export interface TrainConfig {
+  dataset: string;
+  name?: string;
+  layers: { type: string; units: number; activation?: string }[];
+  optimizer: string;
+  learningRate?: number;
+  loss: string;
+  metrics?: string[];
+  epochs: number;
+  batchSize?: number;
+  seed?: number;
+  gate?: GateConfig;
+}
+
+export interface JobProgress {
+  epoch: number;
+  epochs: number;
+  loss: number | null;
+  accuracy: number | null;
+  valLoss: number | null;
+  valAccuracy: number | null;
+  energyWh: number | null;
+}
+
+export type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
+
+export interface Job {
+  id: string;
+  kind: string;
+  state: JobState;
+  createdBy: string;
+  createdAt: string;
+  startedAt: string | null;
+  finishedAt: string | null;
+  attempts: number;
+  progress: JobProgress | null;
+  result: {
+    artifactSha256: string;
+    sizeBytes: number;
+    history: {
+      epoch: number;
+      loss: number;
+      accuracy: number;
+      valLoss: number | null;
+      valAccuracy: number | null;
+    }[];
+    impact: Impact;
+  } | null;
+  error: { code: string; message: string; hint: string | null } | null;
+}
+
+/** A figure with its 95 % bootstrap interval; null where it is not defined (one class only). */
+export interface Metric {
+  value: number | null;
+  low: number | null;
+  high: number | null;
+}
+
+export interface Evaluation {
+  id: string;
+  version: number;
+  dataset: string;
+  split: SplitName;
+  rows: number;
+  createdAt: string;
+  createdBy: string;
+  passed: boolean;
+  metrics: Record<'accuracy' | 'rocAuc' | 'logLoss' | 'calibrationError', Metric>;
+  majorityClassAccuracy: number;
+  gate: {
+    passed: boolean;
+    rules: { metric: string; min?: number; max?: number; value: number | null; passed: boolean }[];
+  };
+  impact: Impact;
+}
+
+export interface Explanation {
+  attributions: { feature: string; value: number }[];
+  baseValue: number;
+  prediction: number;
+  output: string;
+  method: string;
+  modelCalls: number;
+  modelRows: number;
+  additivityGap: number;
+  impact: Impact;
+}
+
+export interface ExplainRequest {
+  instances: number[][];
+  method?: 'permutation_shap';
+  version?: number;
+  maxCalls?: number;
+  seed?: number;
+}
+
+export interface ExplainAnswer {
+  explanations: Explanation[];
+  model: string;
+  version: number;
+}
+
+/** One tensor of the Open Inference Protocol, in JSON. */
+export interface InferTensor {
+  name: string;
+  datatype: Datatype;
+  shape: number[];
+  data: unknown[];
+}
+
+export interface InferRequest {
+  id?: string;
+  inputs: InferTensor[];
+  outputs?: { name: string }[];
+  parameters?: Record<string, unknown>;
+}
+
+export interface InferAnswer {
+  model_name: string;
+  model_version: string;
+  id?: string;
+  outputs: InferTensor[];
+  usage: { impact: Impact };
+}
+
+export interface ModelMetadata {
+  name: string;
+  versions: string[];
+  platform: string;
+  inputs: TensorSpec[];
+  outputs: TensorSpec[];
+}
+
+export interface Prediction {
+  model: string;
+  version: number;
+  /** One row of outputs for each instance. */
+  outputs: number[][];
+  impact: Impact;
+}
+
+export interface Baseline {
+  id: string;
+  name: string;
+  description: string;
+  carbonGCo2e: number;
+  energyWh: number;
+  savingGCo2e: number;
+  savingPercent: number;
+}
+
+/** RUR of one resource; the product of the last two is the first. */
+export interface Utilisation {
+  usedOverSupplied: number;
+  usedOverReserved: number | null;
+  reservedOverSupplied: number | null;
+}
+
+export interface ImpactReport {
+  from: string;
+  to: string;
+  quality: Quality;
+  method: string;
+  methodVersion: string;
+  zone: string;
+  intensityGPerKwh: { value: number; source: string; kind: string };
+  pue: { value: number; assumed: boolean };
+  consumption: {
+    energyWh: number;
+    carbonGCo2e: number;
+    waterL: number | null;
+    embodiedGCo2e: number;
+    requests: number;
+    jobs: number;
+  };
+  supply: { cpuSeconds: number; memoryGbSeconds: number; energyWh: number };
+  split: {
+    requestsWh: number;
+    jobsWh: number;
+    idleWh: number;
+    overheadWh: number;
+    unattributedWh: number;
+    meterWh: number;
+    residualRatio: number;
+  };
+  rur: {
+    headline: number;
+    cpu: Utilisation;
+    memory: Utilisation;
+    weights: { cpu: number; memory: number };
+  };
+  impact: {
+    totalGCo2e: number;
+    perRequestGCo2e: number | null;
+    perRequestWh: number | null;
+    atFullUtilisationGCo2e: number | null;
+    curve: { utilisation: number; gCo2ePerRequest: number }[];
+    operatingPoint: number;
+  };
+  sharing: {
+    headlineBaseline: string;
+    savingGCo2e: number;
+    savingPercent: number;
+    low: number;
+    high: number;
+    distinguishable: boolean;
+    shared: { carbonGCo2e: number; energyWh: number };
+    baselines: Baseline[];
+    tenants: number;
+    assumptions: string[];
+  };
+  groups: {
+    key: string;
+    requests: number;
+    rows: number;
+    energyWh: number;
+    idleShareWh: number;
+    carbonGCo2e: number;
+    waterL: number | null;
+    embodiedGCo2e: number;
+    cpuSeconds: number;
+  }[];
+  unknown: Record<string, string>;
+  notes: string[];
+}
+
+export type GroupBy = 'model' | 'tenant' | 'kind' | 'version' | 'key';
