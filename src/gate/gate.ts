@@ -52,3 +52,5 @@ export interface Gate {
   /** Forget every remembered decision: called after any change to keys, members, models or grants. */
   policyChanged(): void;
 }
+
+export { createGate, type GateOptions, type PlatformGate } from './decisions.ts';
