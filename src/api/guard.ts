@@ -1,0 +1,40 @@
+/** Stands before every route that is not public: who calls, and may this role be here at all? */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { CommonwattError } from '../errors.ts';
+import type { Gate, Principal } from '../gate/gate.ts';
+import { checkRouteAccess, type RouteAccess } from '../gate/routes.ts';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Who may reach the route; every route declares it. */
+    access?: RouteAccess;
+  }
+  interface FastifyRequest {
+    principal: Principal | null;
+  }
+}
+
+/** An onRequest hook: it runs before the body is read, since a stranger's bytes are not worth a buffer. */
+export function guard(gate: Gate, access: RouteAccess) {
+  return async (request: FastifyRequest, _reply: FastifyReply): Promise<void> => {
+    if (access === 'loopback' && isLoopback(request.socket.remoteAddress)) return;
+    const principal = await gate.authenticate(bearerKey(request.headers.authorization));
+    checkRouteAccess(access, principal);
+    request.principal = principal;
+  };
+}
+
+export function principalOf(request: FastifyRequest): Principal {
+  if (request.principal) return request.principal;
+  throw new CommonwattError('UNAUTHENTICATED', 'this needs an API key');
+}
+
+/** The key of `Authorization: Bearer …`; the scheme's name is case-insensitive (RFC 9110). */
+export function bearerKey(header: string | undefined): string | undefined {
+  return header?.slice(0, 7).toLowerCase() === 'bearer ' ? header.slice(7).trim() : undefined;
+}
+
+/** By the socket's own address; headers such as Host or X-Forwarded-For are anybody's word. */
+function isLoopback(address: string | undefined): boolean {
+  return address === '::1' || /^(?:::ffff:)?127\./.test(address ?? '');
+}

@@ -1,0 +1,136 @@
+/**
+ * The HTTP door: one Fastify instance on which every protocol is registered.
+ *
+ * In: requests. Out: answers with our request id, errors in the protocol's own shape. Promise: a route that does
+ * not declare who may reach it does not start, and every route that is not public is guarded.
+ */
+import { randomBytes } from 'node:crypto';
+import swagger from '@fastify/swagger';
+import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import type { Config } from '../config.ts';
+import { CommonwattError } from '../errors.ts';
+import type { Gate } from '../gate/gate.ts';
+import { RouteRules } from '../gate/routes.ts';
+import { guard } from './guard.ts';
+import { healthRoutes, type MetricsSource } from './health.ts';
+import { pageRoutes } from './page.ts';
+import { sendError } from './problem.ts';
+import { referenceRoutes } from './reference.ts';
+
+export interface HttpOptions {
+  config: Pick<Config, 'host'>;
+  log: FastifyBaseLogger;
+  gate: Gate;
+  /** The Prometheus registry. */
+  metrics: MetricsSource;
+  /** Can the server answer what it should? */
+  ready(): boolean;
+  /** Version of the product, for the reference. */
+  version: string;
+  /** Folder of the built page; served when it exists. */
+  webRoot?: string | undefined;
+}
+
+/** The instance and what every route of it asks; further doors are registered on it before it listens. */
+export interface Http {
+  app: FastifyInstance;
+  rules: RouteRules;
+}
+
+const jsonBodyBytes = 1024 * 1024;
+/** A name of two parts, percent-encoded at worst. */
+const maxParamLength = 400;
+
+export async function createHttp(options: HttpOptions): Promise<Http> {
+  const rules = new RouteRules();
+  const app: FastifyInstance = fastify({
+    loggerInstance: options.log,
+    disableRequestLogging: true,
+    genReqId: requestIds(),
+    requestIdHeader: false,
+    trustProxy: false,
+    bodyLimit: jsonBodyBytes,
+    requestTimeout: 15 * 60_000,
+    connectionTimeout: 0,
+    http: { headersTimeout: 30_000, maxHeaderSize: 16 * 1024 },
+    forceCloseConnections: 'idle',
+    routerOptions: { maxParamLength },
+    frameworkErrors: (error, request, reply) => {
+      sendError(error, request, reply);
+    },
+  });
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  // JSON only; upload routes bring their own parser.
+  app.removeContentTypeParser('text/plain');
+  app.decorateRequest('principal', null);
+
+  app.addHook('onRoute', (route) => {
+    const access = rules.declare(route.method, route.url, route.config?.access);
+    if (access === 'public' || guardsItself(route.url)) return;
+    route.onRequest = [guard(options.gate, access), ...asList(route.onRequest)];
+  });
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-commonwatt-request-id', request.id);
+    reply.header('x-content-type-options', 'nosniff');
+    const theirs = request.headers['x-request-id'];
+    if (typeof theirs === 'string' && /^[\x20-\x7e]{1,200}$/.test(theirs))
+      reply.header('x-request-id', theirs);
+    done();
+  });
+  app.setErrorHandler((error, request, reply) => sendError(error, request, reply));
+  app.setNotFoundHandler((request, reply) =>
+    sendError(
+      new CommonwattError('NOT_FOUND', `${request.method} ${path(request.url)} does not exist`, {
+        hint: 'the reference at /docs lists every route',
+      }),
+      request,
+      reply,
+    ),
+  );
+
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Commonwatt',
+        version: options.version,
+        description:
+          'Model-as-a-Service that accounts for every watt. Energy is in Wh, carbon in gCO2e, water in L.',
+      },
+      components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },
+      security: [{ apiKey: [] }],
+    },
+    transform: jsonSchemaTransform,
+  });
+  await app.register(referenceRoutes);
+  await app.register(healthRoutes, { metrics: options.metrics, ready: options.ready });
+  if (options.webRoot !== undefined) await app.register(pageRoutes, { root: options.webRoot });
+  return { app, rules };
+}
+
+/** `/v2` authenticates by itself: its path is the hot one and may not pay for a promise. */
+function guardsItself(url: string): boolean {
+  return url.startsWith('/v2/');
+}
+
+/** Unique and sortable by time: when this server started, some chance, and a counter. Never a client's word. */
+function requestIds(): () => string {
+  const boot = `${Date.now().toString(36).padStart(9, '0')}${randomBytes(3).toString('hex')}`;
+  let count = 0;
+  return () => {
+    count += 1;
+    return `${boot}-${count.toString(36).padStart(7, '0')}`;
+  };
+}
+
+function asList<T>(value: T | T[] | undefined): T[] {
+  if (value === undefined) return [];
+  return Array.isArray(value) ? value : [value];
+}
+
+/** The path as it was sent, without its query, short enough for a message. */
+function path(url: string): string {
+  return (url.split('?', 1)[0] ?? '').slice(0, 200);
+}
