@@ -41,8 +41,8 @@ export interface ScoredRows {
 }
 
 /** Ten bins of equal width over [0, 1], closed on the right as in scikit-learn's `calibration_curve`. */
-export const calibrationBins = 10;
-export const resamplesByDefault = 1000;
+const calibrationBins = 10;
+const resamplesByDefault = 1000;
 
 const floatEpsilon = Number.EPSILON;
 const oneClass = 'ROC-AUC needs rows of both classes';
