@@ -17,13 +17,13 @@ const digits = dataset(
   })),
 );
 const context = {
+  requestId: 'r1',
   consumer: { organisationId: 'o2', organisation: 'globex' },
   keyId: 'k2',
   grantId: 'g1',
 };
 
 function explainer(inferrer: FunctionInferrer) {
-  let ids = 0;
   const loads: string[] = [];
   const room = new Explainer({
     inferrer,
@@ -34,7 +34,6 @@ function explainer(inferrer: FunctionInferrer) {
         throw new CommonwattError('NOT_FOUND', 'no such data set');
       },
     },
-    newRequestId: () => `r${ids++}`,
   });
   return { room, loads };
 }
@@ -68,14 +67,15 @@ test('explains an answer by its features, additive to 1e-6, with what it cost', 
   expect(explanation!.attributions[1]!.value).toBeLessThan(0);
 });
 
-test('goes through the batcher in small chunks, few at a time, each a request of its own', async () => {
+test('goes through the batcher in small chunks, few at a time, each named as a part of the request', async () => {
   const inferrer = new FunctionInferrer(model);
   await explainer(inferrer).room.explain(request({ maxCalls: 500 }));
   expect(inferrer.calls.length).toBeGreaterThan(10);
   expect(Math.max(...inferrer.calls.map(({ rows }) => rows))).toBeLessThanOrEqual(128);
   expect(inferrer.mostInFlight).toBe(4);
-  expect(new Set(inferrer.calls.map((call) => call.context.requestId)).size).toBe(inferrer.calls.length);
-  expect(inferrer.calls[0]!.context).toMatchObject({ kind: 'explanation', ...context, jobId: null });
+  const ids = inferrer.calls.map((call) => call.context.requestId);
+  expect(ids).toEqual(ids.map((_, part) => (part === 0 ? 'r1' : `r1.${part}`)));
+  expect(inferrer.calls[0]!.context).toEqual({ kind: 'explanation', ...context, jobId: null });
 });
 
 test('100 features against 20 rows cost at most 4,000 rows a pair', async () => {

@@ -6,10 +6,10 @@
  * prediction − baseValue within 1e-6, are the same for the same seed, and never show a background row.
  */
 import type { DatasetReader } from '../datasets/datasets.ts';
-import type { Footprint, Party, WorkContext } from '../energy/energy.ts';
+import type { Footprint, WorkContext } from '../energy/energy.ts';
 import { type ImpactJson, impactJson, sumFootprints } from '../energy/footprint.ts';
 import { CommonwattError } from '../errors.ts';
-import { scoreRows, singleScoreInput } from '../quality/scorer.ts';
+import { requestParts, scoreRows, singleScoreInput } from '../quality/scorer.ts';
 import type { Inferrer, ServedVersion } from '../serve/serve.ts';
 import { type Background, trainingBackground, zeroBackground } from './background.ts';
 import { permutationShap } from './methods/permutation.ts';
@@ -39,16 +39,14 @@ export interface ExplainRequest {
   maxCalls?: number | undefined;
   /** Default 42. */
   seed?: number | undefined;
-  /** Who pays, by which key and grant. */
-  context: Pick<WorkContext, 'keyId' | 'grantId'> & { consumer: Party };
+  /** Who pays, by which key and grant, for which request. */
+  context: Pick<WorkContext, 'requestId' | 'consumer' | 'keyId' | 'grantId'>;
   signal?: AbortSignal | undefined;
 }
 
 export interface ExplainerParts {
   inferrer: Inferrer;
   datasets: DatasetReader;
-  /** Unique and sortable by time. */
-  newRequestId: () => string;
 }
 
 /** Where a version came from, as far as explaining it needs to know. */
@@ -122,6 +120,7 @@ export class Explainer {
     const maxCalls = wholeNumber('maxCalls', request.maxCalls ?? callsByDefault, 1, callsAtMost);
     const seed = wholeNumber('seed', request.seed ?? 42, 0, Number.MAX_SAFE_INTEGER);
     const instances = checkInstances(request.instances, features);
+    const nextPart = requestParts(request.context.requestId);
     const explanations: Explanation[] = [];
     for (const instance of instances) {
       const footprints: Footprint[] = [];
@@ -133,12 +132,8 @@ export class Explainer {
           rows,
           chunkRows: rowsInChunk,
           chunksInFlight,
-          nextContext: () => ({
-            kind: 'explanation',
-            requestId: this.#parts.newRequestId(),
-            ...request.context,
-            jobId: null,
-          }),
+          context: { ...request.context, kind: 'explanation', jobId: null },
+          nextPart,
           signal: request.signal,
         });
         footprints.push(...scores.footprints);

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { LoadedDataset } from '../datasets/datasets.ts';
 import { CommonwattError } from '../errors.ts';
+import { recordAudit } from '../gate/audit.ts';
 import { type Db, openDatabase } from '../storage/db.ts';
 import { parseGate } from './gate.ts';
 import { type EvaluationRequest, Evaluations } from './quality.ts';
@@ -54,8 +55,7 @@ const good = () => new FunctionInferrer((x) => x[0]! * 0.9 + 0.05);
 const useless = () => new FunctionInferrer(() => 0.25);
 
 function evaluations(inferrer: FunctionInferrer, data: LoadedDataset = digits) {
-  const audited: unknown[] = [];
-  const room = new Evaluations({
+  return new Evaluations({
     db,
     inferrer,
     datasets: {
@@ -65,11 +65,8 @@ function evaluations(inferrer: FunctionInferrer, data: LoadedDataset = digits) {
       },
     },
     newRequestId: () => `r${String(ids++).padStart(6, '0')}`,
-    audit: (event) => {
-      audited.push(event);
-    },
+    audit: recordAudit,
   });
-  return { room, audited };
 }
 
 function request(change: Partial<EvaluationRequest> = {}): EvaluationRequest {
@@ -85,7 +82,7 @@ function request(change: Partial<EvaluationRequest> = {}): EvaluationRequest {
 
 test('runs the test split through the batcher and reports metrics, verdict and cost', async () => {
   const inferrer = good();
-  const { room, audited } = evaluations(inferrer);
+  const room = evaluations(inferrer);
   const evaluation = await room.evaluate(request());
 
   expect(evaluation).toMatchObject({
@@ -108,23 +105,31 @@ test('runs the test split through the batcher and reports metrics, verdict and c
 
   expect(inferrer.calls.map(({ rows }) => rows)).toEqual([64, 64, 64, 8]);
   expect(inferrer.mostInFlight).toBeLessThanOrEqual(4);
-  expect(new Set(inferrer.calls.map(({ context }) => context.requestId)).size).toBe(4);
+  const { id } = evaluation;
+  expect(inferrer.calls.map(({ context }) => context.requestId)).toEqual([
+    id,
+    `${id}.1`,
+    `${id}.2`,
+    `${id}.3`,
+  ]);
   expect(inferrer.calls[0]!.context).toMatchObject({
     kind: 'evaluation',
     consumer: { organisationId: 'o1', organisation: 'acme' },
     keyId: 'k1',
     grantId: null,
   });
-  expect(audited).toMatchObject([{ action: 'evaluation.create', subject: 'acme/digits:1', actor: 'ann' }]);
+  expect(await db.selectFrom('audit_events').selectAll().execute()).toMatchObject([
+    { action: 'evaluation.create', subject: 'acme/digits:1', actor: 'acme/ann', organisation_id: 'o1' },
+  ]);
 });
 
 test('keeps evaluations; the latest one decides whether the gate was passed', async () => {
-  expect(await evaluations(good()).room.passedGate('v1')).toBe(false);
-  const first = await evaluations(useless()).room.evaluate(request());
+  expect(await evaluations(good()).passedGate('v1')).toBe(false);
+  const first = await evaluations(useless()).evaluate(request());
   expect(first.passed).toBe(false);
-  expect(await evaluations(good()).room.passedGate('v1')).toBe(false);
+  expect(await evaluations(good()).passedGate('v1')).toBe(false);
 
-  const { room } = evaluations(good());
+  const room = evaluations(good());
   const second = await room.evaluate(
     request({ split: 'validation', gate: parseGate({ logLoss: { max: 1 } }) }),
   );
@@ -134,20 +139,20 @@ test('keeps evaluations; the latest one decides whether the gate was passed', as
 });
 
 test('passing on the training split opens nothing', async () => {
-  const { room } = evaluations(good());
+  const room = evaluations(good());
   const gate = parseGate({ logLoss: { max: 1 } });
   expect(await room.evaluate(request({ split: 'train', gate }))).toMatchObject({ passed: true });
   expect(await room.passedGate('v1')).toBe(false);
 });
 
 test('compares with the version in production, on the same split of the same data set', async () => {
-  await evaluations(good()).room.evaluate(request());
+  await evaluations(good()).evaluate(request());
   await db
     .insertInto('aliases')
     .values({ model_id: 'm1', name: 'production', version_id: 'v1', updated_at: now, updated_by: 'ann' })
     .execute();
   const gate = parseGate({ accuracy: { minGain: 0.01 } });
-  const { room } = evaluations(useless());
+  const room = evaluations(useless());
   const second = await room.evaluate(request({ served: servedVersion(2, 2), gate }));
   expect(second.gate.rules).toMatchObject([{ metric: 'accuracy', incumbent: 0.9, passed: false }]);
   const elsewhere = await room.evaluate(request({ served: servedVersion(2, 2), split: 'validation', gate }));
@@ -159,7 +164,7 @@ test('a split of one class is reported without a ROC-AUC, and its gate fails wit
     ['p0', 'p1'],
     Array.from({ length: 20 }, () => ({ x: [1, 1], y: 1, split: 'test' as const })),
   );
-  const evaluation = await evaluations(good(), ones).room.evaluate(request());
+  const evaluation = await evaluations(good(), ones).evaluate(request());
   expect(evaluation.metrics.rocAuc.value).toBeNull();
   expect(evaluation.gate.rules[1]).toMatchObject({ passed: false, reason: /both classes/ });
 });
@@ -182,12 +187,12 @@ test.each([
   },
 ])('$what is refused before anything is computed', async ({ change, error }) => {
   const inferrer = good();
-  await expect(evaluations(inferrer).room.evaluate(request(change))).rejects.toMatchObject(error);
+  await expect(evaluations(inferrer).evaluate(request(change))).rejects.toMatchObject(error);
   expect(inferrer.calls).toEqual([]);
 });
 
 test('a model that answers outside [0, 1] is refused and nothing is kept', async () => {
-  const { room } = evaluations(new FunctionInferrer(() => 7));
+  const room = evaluations(new FunctionInferrer(() => 7));
   await expect(room.evaluate(request())).rejects.toMatchObject({
     code: 'INVALID_TENSOR',
     message: 'the model answered 7 for row 0',
@@ -197,7 +202,7 @@ test('a model that answers outside [0, 1] is refused and nothing is kept', async
 
 test('an empty split and labels that are not binary are refused', async () => {
   const data = dataset(['p0', 'p1'], [{ x: [1, 2], y: 3, split: 'test' }]);
-  const { room } = evaluations(good(), data);
+  const room = evaluations(good(), data);
   await expect(room.evaluate(request())).rejects.toMatchObject({ code: 'INVALID_DATASET' });
   await expect(room.evaluate(request({ split: 'validation' }))).rejects.toMatchObject({
     code: 'INVALID_DATASET',
@@ -208,13 +213,13 @@ test('an empty split and labels that are not binary are refused', async () => {
 test('the first failure of a runner is the error, and nothing is kept', async () => {
   const inferrer = good();
   inferrer.failingCall = 1;
-  const { room } = evaluations(inferrer);
+  const room = evaluations(inferrer);
   await expect(room.evaluate(request())).rejects.toMatchObject({ code: 'RUNNER_FAILED' });
   expect(await room.list('v1')).toEqual([]);
 });
 
 test('a caller who leaves ends the evaluation', async () => {
-  const { room } = evaluations(good());
+  const room = evaluations(good());
   await expect(room.evaluate(request({ signal: AbortSignal.abort() }))).rejects.toMatchObject({
     code: 'CANCELLED',
   });

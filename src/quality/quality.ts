@@ -8,11 +8,12 @@
 import type { DatasetReader, SplitName } from '../datasets/datasets.ts';
 import { type ImpactJson, impactJson, sumFootprints } from '../energy/footprint.ts';
 import { CommonwattError } from '../errors.ts';
+import { type AuditEvent, actorOf } from '../gate/audit.ts';
 import type { Inferrer, ServedVersion } from '../serve/serve.ts';
 import type { Db } from '../storage/db.ts';
 import { defaultGate, type GateResult, type GateRules, judge, type Measured } from './gate.ts';
 import { type MetricValues, majorityClassAccuracy, measure, scoredRows } from './metrics.ts';
-import { scoreRows, singleScoreInput } from './scorer.ts';
+import { requestParts, scoreRows, singleScoreInput } from './scorer.ts';
 
 /** `Evaluation` of docs/api.md. */
 export interface Evaluation {
@@ -43,6 +44,8 @@ export interface EvaluationRequest {
   split: SplitName;
   /** From `parseGate`; the default gate when left out. */
   gate?: GateRules | undefined;
+  /** The id the door gave this request; a fresh one when left out. Also the evaluation's id. */
+  requestId?: string | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -52,13 +55,8 @@ export interface EvaluationsParts {
   inferrer: Inferrer;
   /** Unique and sortable by time. */
   newRequestId: () => string;
-  audit: (event: {
-    actor: string;
-    organisationId: string;
-    action: string;
-    subject: string;
-    detail: Record<string, unknown>;
-  }) => void | Promise<void>;
+  /** Joins the transaction it is given. */
+  audit: (db: Db, event: AuditEvent) => Promise<void>;
 }
 
 const rowsInChunk = 64;
@@ -95,6 +93,7 @@ export class Evaluations {
         hint: 'choose another split, or import the data set with a larger share for this one',
       });
     }
+    const id = request.requestId ?? this.#parts.newRequestId();
     const { values, footprints } = await scoreRows(this.#parts.inferrer, {
       served,
       input,
@@ -102,14 +101,14 @@ export class Evaluations {
       rows: indices.length,
       chunkRows: rowsInChunk,
       chunksInFlight,
-      nextContext: () => ({
+      context: {
         kind: 'evaluation',
-        requestId: this.#parts.newRequestId(),
         consumer: { organisationId: principal.organisationId, organisation: principal.organisation },
         keyId: principal.keyId,
         grantId: null,
         jobId: null,
-      }),
+      },
+      nextPart: requestParts(id),
       signal: request.signal,
     });
     const labels = Float32Array.from(indices, (row) => dataset.y[row]!);
@@ -118,7 +117,7 @@ export class Evaluations {
     const incumbent = await this.#incumbent(served, record.id, split);
     const gate = judge(request.gate ?? defaultGate, measured, incumbent);
     const evaluation: Evaluation = {
-      id: this.#parts.newRequestId(),
+      id,
       model: request.model,
       version: served.version,
       dataset: record.name,
@@ -182,30 +181,32 @@ export class Evaluations {
     datasetId: string,
     principal: EvaluationRequest['principal'],
   ): Promise<void> {
-    await this.#parts.db
-      .insertInto('evaluations')
-      .values({
-        id: evaluation.id,
-        version_id: served.versionId,
-        dataset_id: datasetId,
-        split: evaluation.split,
-        report: JSON.stringify(evaluation),
-        passed: evaluation.passed ? 1 : 0,
-        created_at: evaluation.createdAt,
-        created_by: evaluation.createdBy,
-      })
-      .execute();
-    await this.#parts.audit({
-      actor: principal.member,
-      organisationId: principal.organisationId,
-      action: 'evaluation.create',
-      subject: `${evaluation.model}:${evaluation.version}`,
-      detail: {
-        evaluation: evaluation.id,
-        dataset: evaluation.dataset,
-        split: evaluation.split,
-        passed: evaluation.passed,
-      },
+    await this.#parts.db.transaction().execute(async (tx) => {
+      await tx
+        .insertInto('evaluations')
+        .values({
+          id: evaluation.id,
+          version_id: served.versionId,
+          dataset_id: datasetId,
+          split: evaluation.split,
+          report: JSON.stringify(evaluation),
+          passed: evaluation.passed ? 1 : 0,
+          created_at: evaluation.createdAt,
+          created_by: evaluation.createdBy,
+        })
+        .execute();
+      await this.#parts.audit(tx, {
+        actor: actorOf(principal),
+        organisationId: principal.organisationId,
+        action: 'evaluation.create',
+        subject: `${evaluation.model}:${evaluation.version}`,
+        detail: {
+          evaluation: evaluation.id,
+          dataset: evaluation.dataset,
+          split: evaluation.split,
+          passed: evaluation.passed,
+        },
+      });
     });
   }
 }

@@ -15,8 +15,9 @@ export interface ScoringRun {
   rows: number;
   chunkRows: number;
   chunksInFlight: number;
-  /** A fresh context for each chunk: each is a request of its own to the ledger. */
-  nextContext: () => WorkContext;
+  context: Omit<WorkContext, 'requestId'>;
+  /** Names the parts of one request, from `requestParts`: each chunk is a line of its own in the ledger. */
+  nextPart: () => string;
   signal?: AbortSignal | undefined;
 }
 
@@ -63,6 +64,15 @@ function describe(signature: ModelSignature): string {
   return `inputs ${list(signature.inputs)}, outputs ${list(signature.outputs)}`;
 }
 
+/**
+ * Ids of the model calls that belong to one request: `id`, `id.1`, `id.2`, … Each is unique, as the ledger wants,
+ * and the request is counted once by counting ids without a dot.
+ */
+export function requestParts(requestId: string): () => string {
+  let part = 0;
+  return () => (part++ === 0 ? requestId : `${requestId}.${part - 1}`);
+}
+
 /** Throws what the inferrer throws; then no further chunk is sent. */
 export async function scoreRows(inferrer: Inferrer, run: ScoringRun): Promise<Scores> {
   const { input, x, rows, chunkRows } = run;
@@ -85,7 +95,12 @@ export async function scoreRows(inferrer: Inferrer, run: ScoringRun): Promise<Sc
         shape: [count, ...input.shape.slice(1)],
         data: x.subarray(from * width, (from + count) * width),
       };
-      const { outputs, footprint } = await inferrer.infer(run.served, [tensor], run.nextContext(), signal);
+      const { outputs, footprint } = await inferrer.infer(
+        run.served,
+        [tensor],
+        { ...run.context, requestId: run.nextPart() },
+        signal,
+      );
       const answer = outputs[0]?.data;
       if (!(answer instanceof Float32Array) || answer.length !== count) {
         throw new CommonwattError('RUNNER_FAILED', 'the model did not answer one FP32 number for each row');
