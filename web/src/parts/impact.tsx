@@ -1,0 +1,82 @@
+import { percent, quantity } from '../format.ts';
+import { ImpactCurve } from '../marks/impact-curve.tsx';
+import type { ImpactReport } from '../server/shapes.ts';
+import type { Polled } from '../use-polled.ts';
+import { QualityBadge } from './quality-badge.tsx';
+import { Sharing } from './sharing.tsx';
+
+export function ImpactSection({ report }: { report: Polled<ImpactReport> }) {
+  const data = report.data;
+  return (
+    <section className="card" aria-labelledby="impact-title">
+      <div className="section-head">
+        <h2 id="impact-title">Impact</h2>
+        {data && <QualityBadge quality={data.quality} method={data.method} />}
+      </div>
+      {!data && <p className="quiet">{report.problem ? 'No report.' : 'Loading the report…'}</p>}
+      {data && (
+        <div className="two">
+          <div>
+            <h3>What a request costs at each utilisation</h3>
+            <ImpactCurve
+              curve={data.impact.curve}
+              operatingPoint={data.impact.operatingPoint}
+              floor={data.impact.atFullUtilisationGCo2e}
+            />
+            <p className="quiet">{curveText(data)}</p>
+            <Split split={data.split} />
+          </div>
+          <Sharing sharing={data.sharing} />
+          {data.notes.length > 0 && (
+            <details className="notes">
+              <summary>Notes to these figures</summary>
+              <ul>
+                {data.notes.map((note) => (
+                  <li key={note}>{note}</li>
+                ))}
+              </ul>
+            </details>
+          )}
+        </div>
+      )}
+    </section>
+  );
+}
+
+function curveText({ impact }: ImpactReport): string {
+  const { operatingPoint, atFullUtilisationGCo2e: floor } = impact;
+  const floorText = floor === null ? '' : `The floor, at full use, is ${quantity(floor, 'gCO₂e')}.`;
+  if (!operatingPoint || !floor) return floorText;
+  const times = operatingPoint.gCo2ePerRequest / floor;
+  return `${floorText} Now a request carries ${times.toPrecision(2).replace(/e\+?/, '×10^')} times that, at ${percent(operatingPoint.utilisation)}: the rest pays for machines that wait.`;
+}
+
+function Split({ split }: { split: ImpactReport['split'] }) {
+  const parts = [
+    ['requests', split.requestsWh],
+    ['jobs', split.jobsWh],
+    ['idle', split.idleWh],
+    ['overhead', split.overheadWh],
+    ['unattributed', split.unattributedWh],
+  ] as const;
+  const total = parts.reduce((sum, [, wattHours]) => sum + wattHours, 0);
+  if (total <= 0) return null;
+  return (
+    <>
+      <h3>Where the energy went</h3>
+      <div className="split" aria-hidden="true">
+        {parts.map(([name, wattHours]) => (
+          <span key={name} className={name} style={{ flexGrow: wattHours / total }} />
+        ))}
+      </div>
+      <ul className="split-legend">
+        {parts.map(([name, wattHours]) => (
+          <li key={name}>
+            <span className={`swatch ${name}`} aria-hidden="true" />
+            {`${name} ${percent(wattHours / total)}`}
+          </li>
+        ))}
+      </ul>
+    </>
+  );
+}

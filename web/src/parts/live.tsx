@@ -1,0 +1,66 @@
+import type { ReactNode } from 'react';
+import { percent, quantity, shareOf, whole } from '../format.ts';
+import { RurMeter } from '../marks/rur-meter.tsx';
+import { Sparkline } from '../marks/sparkline.tsx';
+import type { Server } from '../server/server.ts';
+import type { ImpactReport } from '../server/shapes.ts';
+import { useLive } from '../use-live.ts';
+import type { Polled } from '../use-polled.ts';
+import { ProblemNote } from './problem-note.tsx';
+import { QualityBadge } from './quality-badge.tsx';
+
+export function LiveSection({ server, report }: { server: Server; report: Polled<ImpactReport> }) {
+  const { history, problem } = useLive(server);
+  const latest = history.at(-1);
+  const data = report.data;
+  const quality = data?.quality ?? latest?.quality;
+  return (
+    <section className="card live" aria-labelledby="live-title">
+      <div className="section-head">
+        <h2 id="live-title">Live</h2>
+        {quality && <QualityBadge quality={quality} {...(data ? { method: data.method } : {})} />}
+      </div>
+      {report.problem && <ProblemNote problem={report.problem} onRetry={report.reload} />}
+      {!report.problem && problem && <ProblemNote problem={problem} />}
+      <RurMeter headline={data ? data.rur.headline : (latest?.rur ?? null)} rur={data?.rur ?? null} />
+      <dl className="tiles">
+        <Tile name="Power now" value={quantity(latest?.powerW, 'W')}>
+          <Sparkline
+            values={history.map(({ powerW }) => powerW)}
+            label="Power in the last two minutes"
+            unit="W"
+          />
+        </Tile>
+        <Tile name="Energy so far" value={quantity(data?.consumption.energyWh, 'Wh')}>
+          {data && <IdleShare report={data} />}
+        </Tile>
+        <Tile name="Carbon" value={quantity(data?.consumption.carbonGCo2e, 'gCO₂e')}>
+          {data && (
+            <span title={data.intensityGPerKwh.source}>
+              {`${data.zone}: ${quantity(data.intensityGPerKwh.value, 'g/kWh')} (${data.intensityGPerKwh.kind}), PUE ${data.pue.value}${data.pue.assumed ? ' assumed' : ''}`}
+            </span>
+          )}
+        </Tile>
+        <Tile name="Requests" value={whole(data?.consumption.requests)}>
+          {data &&
+            `${whole(data.consumption.jobs)} jobs · ${quantity(data.impact.perRequestGCo2e, 'gCO₂e')} each`}
+        </Tile>
+      </dl>
+    </section>
+  );
+}
+
+function Tile({ name, value, children }: { name: string; value: string; children: ReactNode }) {
+  return (
+    <div className="tile">
+      <dt>{name}</dt>
+      <dd className="figure">{value}</dd>
+      <dd className="quiet">{children}</dd>
+    </div>
+  );
+}
+
+function IdleShare({ report }: { report: ImpactReport }) {
+  const { idleWh, meterWh } = report.split;
+  return <>{`${percent(shareOf(idleWh, meterWh))} of it idle`}</>;
+}

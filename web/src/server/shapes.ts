@@ -1,0 +1,159 @@
+/** The answers of the HTTP API that the page reads, as docs/api.md describes them. A null has its reason beside it. */
+
+export type Quality = 'measured' | 'estimated' | 'assumed';
+
+export interface Whoami {
+  organisation: string;
+  member: string;
+  role: 'operator' | 'admin' | 'member';
+  keyId: string;
+}
+
+export interface TensorSpec {
+  name: string;
+  datatype: string;
+  shape: number[];
+}
+
+export interface Version {
+  number: number;
+  format: string;
+  inputs: TensorSpec[];
+  dataset: string | null;
+}
+
+export interface Grant {
+  permissions: string[];
+  limit: { requests: number; period: 'hour' | 'day' | 'month' } | null;
+  usedInPeriod: number;
+  expiresAt: string | null;
+}
+
+export interface Deployment {
+  id: string;
+  version: number;
+  state: 'loading' | 'ready' | 'failed';
+}
+
+export interface Model {
+  id: string;
+  organisation: string;
+  name: string;
+  ref: string;
+  flat: string;
+  owned: boolean;
+  versions: Version[];
+  aliases: { alias: string; version: number }[];
+  deployments: Deployment[];
+  grant: Grant | null;
+}
+
+export interface Impact {
+  energyWh: number | null;
+  dynamicWh: number | null;
+  idleShareWh: number | null;
+  carbonGCo2e: number | null;
+  quality: Quality;
+  method: string;
+  settled: boolean;
+  unknown: Record<string, string>;
+}
+
+export interface LiveEvent {
+  rur: number | null;
+  energyWh: number | null;
+  carbonGCo2e: number | null;
+  requests: number;
+  powerW: number | null;
+  quality: Quality;
+}
+
+export interface CurvePoint {
+  utilisation: number;
+  gCo2ePerRequest: number;
+}
+
+export interface Baseline {
+  id: string;
+  name: string;
+  description: string;
+  carbonGCo2e: number | null;
+  savingGCo2e: number | null;
+  savingPercent: number | null;
+}
+
+export interface RurOfResource {
+  usedOverSupplied: number | null;
+  usedOverReserved: number | null;
+  reservedOverSupplied: number | null;
+}
+
+export interface ImpactReport {
+  from: string;
+  to: string;
+  quality: Quality;
+  method: string;
+  zone: string;
+  intensityGPerKwh: { value: number; source: string; kind: string };
+  pue: { value: number; assumed: boolean };
+  consumption: {
+    energyWh: number | null;
+    carbonGCo2e: number | null;
+    embodiedGCo2e: number | null;
+    requests: number;
+    jobs: number;
+  };
+  split: {
+    requestsWh: number;
+    jobsWh: number;
+    idleWh: number;
+    overheadWh: number;
+    unattributedWh: number;
+    meterWh: number;
+  };
+  rur: { headline: number | null; cpu: RurOfResource; memory: RurOfResource };
+  impact: {
+    totalGCo2e: number | null;
+    perRequestGCo2e: number | null;
+    atFullUtilisationGCo2e: number | null;
+    curve: CurvePoint[];
+    operatingPoint: CurvePoint | null;
+  };
+  sharing: {
+    headlineBaseline: string;
+    savingGCo2e: number | null;
+    savingPercent: number | null;
+    low: number | null;
+    high: number | null;
+    distinguishable: boolean;
+    shared: { carbonGCo2e: number | null; energyWh: number | null };
+    baselines: Baseline[];
+    assumptions: string[];
+  };
+  unknown: Record<string, string>;
+  notes: string[];
+}
+
+export interface InferAnswer {
+  model_version: string;
+  outputs: { name: string; shape: number[]; data: number[] }[];
+  usage?: { impact?: Impact };
+}
+
+export interface Explanation {
+  attributions: { feature: string; value: number }[];
+  baseValue: number;
+  prediction: number;
+  output: string;
+  method: string;
+  modelCalls: number;
+  modelRows: number;
+  additivityGap: number;
+  impact: Impact;
+}
+
+export interface DatasetRow {
+  row: number;
+  features: Record<string, number>;
+  label: number;
+}

@@ -1,0 +1,59 @@
+/**
+ * The page at `/`: live impact, a playground for the shared model, what sharing saves, and the models in reach.
+ *
+ * In: an API key (typed once, or in the address's fragment) and the HTTP API of this very server. Out: what the
+ * caller may see, nothing more. Promise: every figure says whether it was measured, estimated or assumed.
+ */
+import { useCallback, useMemo, useState } from 'react';
+import { Header } from './parts/header.tsx';
+import { ImpactSection } from './parts/impact.tsx';
+import { LiveSection } from './parts/live.tsx';
+import { ModelsSection } from './parts/models.tsx';
+import { ProblemNote } from './parts/problem-note.tsx';
+import { SignIn } from './parts/sign-in.tsx';
+import { PlaygroundSection } from './playground/playground.tsx';
+import { connect } from './server/server.ts';
+import { forgetKey, openSession, rememberKey } from './session.ts';
+import { usePolled } from './use-polled.ts';
+
+export function Web() {
+  const [apiKey, setApiKey] = useState(openSession);
+  const signIn = useCallback((key: string) => {
+    rememberKey(key);
+    setApiKey(key);
+  }, []);
+  const signOut = useCallback(() => {
+    forgetKey();
+    setApiKey(null);
+  }, []);
+  if (apiKey === null) return <SignIn onKey={signIn} />;
+  return <SignedIn key={apiKey} apiKey={apiKey} onSignIn={signIn} onSignOut={signOut} />;
+}
+
+function SignedIn(props: { apiKey: string; onSignIn: (key: string) => void; onSignOut: () => void }) {
+  const server = useMemo(() => connect(props.apiKey), [props.apiKey]);
+  const who = usePolled(server.whoami, null);
+  const models = usePolled(server.models, 15_000);
+  const report = usePolled(server.impact, 3_000);
+  if (who.problem?.status === 401) return <SignIn onKey={props.onSignIn} problem={who.problem} />;
+  return (
+    <>
+      <a className="skip" href="#main">
+        Skip to the content
+      </a>
+      <Header who={who.data} onSignOut={props.onSignOut} />
+      <main id="main">
+        {who.problem && <ProblemNote problem={who.problem} onRetry={who.reload} />}
+        <LiveSection server={server} report={report} />
+        <PlaygroundSection server={server} models={models} organisation={who.data?.organisation ?? null} />
+        <ImpactSection report={report} />
+        <ModelsSection models={models} />
+      </main>
+      <footer className="foot">
+        <a href="/docs">API reference</a>
+        <a href="/api/openapi.json">OpenAPI</a>
+        <a href="/metrics">Metrics</a>
+      </footer>
+    </>
+  );
+}
