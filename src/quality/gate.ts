@@ -9,7 +9,7 @@ import { quote } from '../models/names.ts';
 import { largerIsBetter, type MetricName, type MetricValues, metricNames } from './metrics.ts';
 
 /** Bounds of one metric; at least one of them. */
-export interface GateRule {
+interface GateRule {
   /** value ≥ min */
   min?: number;
   /** value ≤ max */
@@ -22,7 +22,7 @@ export interface GateRule {
 
 /** `accuracyOverMajority`: accuracy − majority-class accuracy. `rocAucLow`: the lower end of ROC-AUC's interval. */
 export const gateMetricNames = [...metricNames, 'accuracyOverMajority', 'rocAucLow'] as const;
-export type GateMetric = (typeof gateMetricNames)[number];
+type GateMetric = (typeof gateMetricNames)[number];
 
 export type GateRules = Partial<Record<GateMetric, GateRule>>;
 
@@ -32,7 +32,7 @@ export const defaultGate: GateRules = {
   rocAucLow: { above: 0.5 },
 };
 
-export interface RuleResult extends GateRule {
+interface RuleResult extends GateRule {
   metric: GateMetric;
   value: number | null;
   /** The incumbent's value; only on rules with minGain. */

@@ -20,7 +20,7 @@ export const largerIsBetter: Readonly<Record<MetricName, boolean>> = {
 };
 
 /** A metric and the ends of its 95 % interval; null has its reason beside it. */
-export interface MetricValue {
+interface MetricValue {
   value: number | null;
   low: number | null;
   high: number | null;

@@ -23,7 +23,7 @@ export function servedVersion(version: number, features: number): ServedVersion 
   };
 }
 
-export function footprintOf(rows: number): Footprint {
+function footprintOf(rows: number): Footprint {
   return {
     energyJ: joules(3.6 * rows),
     dynamicJ: joules(2.6 * rows),
