@@ -5,8 +5,9 @@
  * same split, and nothing trains on data whose checks failed.
  */
 import { createHash, randomUUID } from 'node:crypto';
-import type { Selectable, Transaction } from 'kysely';
+import type { Selectable } from 'kysely';
 import { CommonwattError } from '../errors.ts';
+import type { AuditEvent } from '../gate/audit.ts';
 import { checkName, quote } from '../models/names.ts';
 import type { Db, Schema } from '../storage/db.ts';
 import { checkData } from './checks.ts';
@@ -96,16 +97,7 @@ export interface DatasetsOptions {
     read(organisationId: string, sha256: string): Promise<Uint8Array>;
   };
   /** Writes the event in the same transaction as what it tells of. */
-  audit(
-    trx: Transaction<Schema>,
-    event: {
-      actor: string;
-      organisationId: string;
-      action: string;
-      subject: string;
-      detail: Record<string, unknown>;
-    },
-  ): Promise<unknown>;
+  audit(trx: Db, event: AuditEvent): Promise<unknown>;
   /** Largest CSV, bytes. */
   maxBytes?: number;
 }
@@ -177,7 +169,7 @@ export class Datasets implements DatasetReader {
       if (earlier) return same(recordOf(earlier), sha256, settings.label, split);
       await trx.insertInto('datasets').values(rowFrom(record)).execute();
       await this.#options.audit(trx, {
-        actor: owner.member,
+        actor: `${owner.organisation}/${owner.member}`,
         organisationId: owner.organisationId,
         action: 'dataset.create',
         subject: `${owner.organisation}/${name}`,
