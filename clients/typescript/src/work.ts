@@ -39,7 +39,11 @@ export function workResources(transport: Transport) {
       },
     },
     jobs: {
-      create(request: { kind: 'train'; config: TrainConfig }, options?: CallOptions): Promise<Job> {
+      /** A config read from a file may be passed as it is: the server judges it. */
+      create(
+        request: { kind: 'train'; config: TrainConfig | Record<string, unknown> },
+        options?: CallOptions,
+      ): Promise<Job> {
         return transport.json('POST', '/api/v1/jobs', { ...options, json: request });
       },
       async list(options?: CallOptions): Promise<Job[]> {

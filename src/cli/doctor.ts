@@ -1,0 +1,154 @@
+/** `commonwatt doctor`: is everything in order here, and what would make it better? */
+import { existsSync } from 'node:fs';
+import { access, constants } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { Commonwatt, CommonwattApiError } from '@commonwatt/client';
+import type { Command } from 'commander';
+import { type Config, loadConfig } from '../config.ts';
+import { openRapl } from '../energy/meters/rapl.ts';
+import { CommonwattError } from '../errors.ts';
+import { findServer, type ServerOptions } from './connection.ts';
+import { WrongUse } from './failure.ts';
+import { answer, type Terminal } from './terminal.ts';
+
+interface Finding {
+  check: string;
+  state: 'ok' | 'note' | 'problem';
+  message: string;
+  hint?: string;
+}
+
+/** Last day of security updates: https://github.com/nodejs/release#release-schedule */
+const supportEnds: Record<string, string> = { 20: '2026-04-30', 22: '2027-04-30', 24: '2028-04-30' };
+
+export function define(command: Command, terminal: Terminal): void {
+  command
+    .addHelpText('after', '\nExits 1 when there is a problem.\n\nExample:\n  $ commonwatt doctor')
+    .action(async (options: ServerOptions) => {
+      const { config, finding } = checkConfig(terminal.env);
+      const findings = [
+        finding,
+        checkNode(process.versions.node, new Date()),
+        ...(config ? [checkMeter(config), await checkDataFolder(config.data)] : []),
+        await checkServer(options, terminal.env),
+      ];
+      const marks = { ok: 'ok      ', note: 'note    ', problem: 'PROBLEM ' };
+      answer(terminal, options.json, { findings, config }, [
+        ...findings.flatMap(({ check, state, message, hint }) => [
+          `${marks[state]} ${check.padEnd(14)} ${message}`,
+          ...(hint ? [`${' '.repeat(24)}${hint}`] : []),
+        ]),
+        ...(config ? ['configuration in force:', ...settingLines(config)] : []),
+      ]);
+      if (findings.some(({ state }) => state === 'problem')) terminal.exitCode = 1;
+    });
+}
+
+function checkConfig(env: NodeJS.ProcessEnv): { config: Config | null; finding: Finding } {
+  try {
+    const config = loadConfig(env);
+    const from = env.COMMONWATT_CONFIG ?? (existsSync('commonwatt.yaml') ? 'commonwatt.yaml' : 'defaults');
+    return {
+      config,
+      finding: { check: 'configuration', state: 'ok', message: `${from} and COMMONWATT_* variables` },
+    };
+  } catch (error) {
+    if (!(error instanceof CommonwattError)) throw error;
+    const { message, where, hint } = error;
+    return {
+      config: null,
+      finding: {
+        check: 'configuration',
+        state: 'problem',
+        message: where ? `${message} (${where})` : message,
+        ...(hint ? { hint } : {}),
+      },
+    };
+  }
+}
+
+export function checkNode(version: string, today: Date): Finding {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  const check = 'node';
+  if (major < 20 || (major === 20 && minor < 19))
+    return { check, state: 'problem', message: `${version} is too old`, hint: 'install Node.js 24' };
+  const end = supportEnds[String(major)];
+  if (end && today > new Date(`${end}T23:59:59Z`))
+    return {
+      check,
+      state: 'note',
+      message: `${version}: no security updates since ${end}`,
+      hint: 'it works, but prefer Node.js 24',
+    };
+  if (major % 2 === 1)
+    return {
+      check,
+      state: 'note',
+      message: `${version} is not a long-term release`,
+      hint: 'prefer Node.js 24',
+    };
+  return { check, state: 'ok', message: version };
+}
+
+function checkMeter({ energy }: Config): Finding {
+  const check = 'meter';
+  if (energy.meter === 'off')
+    return { check, state: 'note', message: 'off: nothing is accounted for', hint: 'unset COMMONWATT_METER' };
+  const rapl = openRapl({ maxW: energy.maxW });
+  if ('meter' in rapl) return { check, state: 'ok', message: `measured: ${rapl.meter.description}` };
+  return {
+    check,
+    state: energy.meter === 'rapl' ? 'problem' : 'note',
+    message: `estimated from CPU time, since ${rapl.unavailable}`,
+    hint:
+      energy.idleW === null || energy.maxW === null
+        ? 'closer: set COMMONWATT_IDLE_W and COMMONWATT_MAX_W to what a plug meter shows; best: readable RAPL counters'
+        : 'best: readable RAPL counters (/sys/class/powercap)',
+  };
+}
+
+async function checkDataFolder(folder: string): Promise<Finding> {
+  const check = 'data folder';
+  let existing = folder;
+  while (!existsSync(existing) && dirname(existing) !== existing) existing = dirname(existing);
+  try {
+    await access(existing, constants.W_OK | constants.X_OK);
+    const message = existing === folder ? folder : `${folder} (made at the first start)`;
+    return { check, state: 'ok', message };
+  } catch {
+    return {
+      check,
+      state: 'problem',
+      message: `${existing} cannot be written to`,
+      hint: 'name another folder with COMMONWATT_DATA',
+    };
+  }
+}
+
+async function checkServer(options: ServerOptions, env: NodeJS.ProcessEnv): Promise<Finding> {
+  const check = 'server';
+  try {
+    const { url, apiKey } = findServer(options, env);
+    const signal = AbortSignal.timeout(5_000);
+    const me = await new Commonwatt({ baseUrl: url, apiKey }).whoami({ signal });
+    return { check, state: 'ok', message: `${url} knows you as ${me.member} of ${me.organisation}` };
+  } catch (error) {
+    if (error instanceof WrongUse) return { check, state: 'note', message: error.message, hint: error.hint };
+    if (!(error instanceof CommonwattApiError))
+      return { check, state: 'note', message: 'no answer within 5 s', hint: 'look at its log' };
+    return {
+      check,
+      state: error.status === 0 ? 'note' : 'problem',
+      message: error.detail,
+      ...(error.hint ? { hint: error.hint } : {}),
+    };
+  }
+}
+
+function settingLines(config: Config): string[] {
+  return Object.entries(config).flatMap(([name, value]) =>
+    typeof value === 'object'
+      ? Object.entries(value).map(([inner, setting]) => `  ${name}.${inner}: ${setting ?? 'not set'}`)
+      : [`  ${name}: ${value}`],
+  );
+}

@@ -1,0 +1,77 @@
+/** An impact report for people. Every figure says how it is known; what is unknown says why; losses are shown. */
+import type { ImpactReport } from '@commonwatt/client';
+import { showCarbon, showEnergy, showPercent, showWater, significant } from './quantities.ts';
+import { table } from './terminal.ts';
+
+export function impactLines(report: ImpactReport): string[] {
+  const { consumption, supply, split, impact, rur } = report;
+  const maybe = (value: number | null, show: (value: number) => string) =>
+    value === null ? 'unknown' : show(value);
+  return [
+    `Impact ${report.from} … ${report.to}`,
+    `  ${report.quality} by ${report.method}; grid ${report.zone} ${significant(report.intensityGPerKwh.value)} gCO2e/kWh (${report.intensityGPerKwh.kind}, ${report.intensityGPerKwh.source}); PUE ${report.pue.value}${report.pue.assumed ? ' (assumed)' : ''}`,
+    'Consumption',
+    `  ${showEnergy(consumption.energyWh)}, ${showCarbon(consumption.carbonGCo2e)}, embodied ${showCarbon(consumption.embodiedGCo2e)}, water ${showWater(consumption.waterL)}`,
+    `  ${consumption.requests} requests, ${consumption.jobs} jobs`,
+    'Where the energy went',
+    ...table(
+      (
+        [
+          ['requests', split.requestsWh],
+          ['jobs', split.jobsWh],
+          ['idle', split.idleWh],
+          ['overhead', split.overheadWh],
+          ['unattributed', split.unattributedWh],
+          ['meter', split.meterWh],
+        ] as const
+      ).map(([name, wh]) => [`  ${name}`, showEnergy(wh), share(wh, split.meterWh)]),
+    ),
+    'Supply and utilisation',
+    `  ${significant(supply.cpuSeconds)} CPU s, ${significant(supply.memoryGbSeconds)} GB s, ${showEnergy(supply.energyWh)}`,
+    `  RUR ${showPercent(rur.headline)}  (CPU ${showPercent(rur.cpu.usedOverSupplied)}, memory ${showPercent(rur.memory.usedOverSupplied)})`,
+    'Impact f(RUR)',
+    `  ${showCarbon(impact.totalGCo2e)} in total; for a request ${maybe(impact.perRequestGCo2e, showCarbon)} and ${maybe(impact.perRequestWh, showEnergy)}`,
+    `  at full utilisation a request would be ${maybe(impact.atFullUtilisationGCo2e, showCarbon)}`,
+    'Sharing against everyone running their own',
+    ...sharingLines(report),
+    ...groupLines(report),
+    ...Object.entries(report.unknown).map(([field, why]) => `unknown: ${field}: ${why}`),
+    ...report.notes.map((note) => `note: ${note}`),
+  ];
+}
+
+export function sharingLines({ sharing }: ImpactReport): string[] {
+  const baseline = sharing.baselines.find(({ id }) => id === sharing.headlineBaseline);
+  const verb = sharing.savingGCo2e < 0 ? 'costs' : 'saves';
+  const percent = (value: number) => `${value.toFixed(1)} %`;
+  return [
+    `  ${verb} ${showCarbon(Math.abs(sharing.savingGCo2e))} (${percent(sharing.savingPercent)}; 5–95 %: ${percent(sharing.low)} … ${percent(sharing.high)}) against ${sharing.headlineBaseline}${baseline ? `, ${baseline.name}` : ''}${sharing.distinguishable ? '' : ': not distinguishable from 0'}`,
+    ...table(
+      sharing.baselines.map(({ id, name, carbonGCo2e, savingPercent }) => [
+        `  ${id}`,
+        name,
+        showCarbon(carbonGCo2e),
+        percent(savingPercent),
+      ]),
+    ),
+  ];
+}
+
+function groupLines({ groups }: ImpactReport): string[] {
+  if (groups.length === 0) return [];
+  return [
+    'Groups',
+    ...table([
+      ['  WHO', 'REQUESTS', 'ENERGY', 'OF IT IDLE', 'CARBON'],
+      ...groups.map((group) => [
+        `  ${group.key}`,
+        String(group.requests),
+        showEnergy(group.energyWh),
+        showEnergy(group.idleShareWh),
+        showCarbon(group.carbonGCo2e),
+      ]),
+    ]),
+  ];
+}
+
+const share = (part: number, whole: number) => (whole > 0 ? showPercent(part / whole) : '');

@@ -1,0 +1,46 @@
+/** `commonwatt predict`: rows in, answers out, and what they used. */
+import type { Command } from 'commander';
+import { connect, type ServerOptions } from './connection.ts';
+import { splitOption } from './evaluate.ts';
+import { type InstanceOptions, readInstances } from './instances.ts';
+import { showImpact } from './quantities.ts';
+import { findVersion, type Reference, reference, wholeNumber } from './references.ts';
+import { answer, type Terminal } from './terminal.ts';
+
+export function addInstanceOptions(command: Command): Command {
+  return command
+    .option('--row <n>', 'a row of the data set, counted from 0', wholeNumber)
+    .option('--dataset <name>', 'the data set of --row (default: what the model was trained on)')
+    .addOption(splitOption())
+    .option('--input <file>', 'JSON: [[…], …] or {"instances": [[…]]} (default: standard input)');
+}
+
+export function define(command: Command, terminal: Terminal): void {
+  addInstanceOptions(
+    command.argument('<model>', 'organisation/model, :version or @alias may follow', reference),
+  )
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ commonwatt predict acme/digits --row 7\n  $ echo "[[0, 0.5, …]]" | commonwatt predict acme/digits',
+    )
+    .action(async (ref: Reference, options: ServerOptions & InstanceOptions) => {
+      const client = connect(options, terminal);
+      const instances = await readInstances(client, ref.model, options, terminal);
+      // Without a version the server chooses, so that a consumer need not see the versions.
+      const version = ref.version ?? (ref.alias ? await findVersion(client, ref) : undefined);
+      const prediction = await client.predict(
+        ref.model,
+        instances.rows,
+        version === undefined ? {} : { version },
+      );
+      answer(terminal, options.json, { ...prediction, labels: instances.labels }, [
+        `${ref.model}:${prediction.version} on ${instances.from}`,
+        ...prediction.outputs.map((output, row) => {
+          const label = instances.labels[row];
+          const right = label === null || label === undefined ? '' : `  (label: ${label})`;
+          return `  ${output.map((value) => value.toFixed(6)).join('  ')}${right}`;
+        }),
+        `used ${showImpact(prediction.impact)}`,
+      ]);
+    });
+}
