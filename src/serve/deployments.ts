@@ -40,8 +40,16 @@ export interface DeploymentsOptions {
   audit(event: { actor: string; organisationId: string; action: string; subject: string }): Promise<void>;
 }
 
+/** A version to compute with for a while (an evaluation before it is deployed). */
+export interface BorrowedVersion {
+  served: ServedVersion;
+  giveBack(): Promise<void>;
+}
+
 interface Live {
   deployment: Deployment;
+  /** Lent for a while: no route leads here. */
+  borrowed: boolean;
   model: ModelRecord;
   served: ServedVersion;
   replica: number | undefined;
@@ -119,10 +127,31 @@ export class Deployments implements Inferrer {
     return live.deployment;
   }
 
+  /** Loads a version that nobody else is routed to; one that is deployed is used as it is. */
+  async borrow(model: ModelRecord, version: VersionRecord): Promise<BorrowedVersion> {
+    const deployed = [...this.#live.values()].find(
+      ({ deployment, borrowed }) => !borrowed && deployment.versionId === version.id,
+    );
+    if (deployed) return { served: deployed.served, giveBack: async () => {} };
+    const live = this.#prepare(randomUUID(), model, version, new Date().toISOString());
+    live.borrowed = true;
+    const giveBack = async () => {
+      await live.batcher.drained();
+      await this.#forget(live);
+    };
+    try {
+      await this.#load(live, version);
+    } catch (error) {
+      await giveBack();
+      throw error;
+    }
+    return { served: live.served, giveBack };
+  }
+
   list(modelIds: readonly string[]): Deployment[] {
     const wanted = new Set(modelIds);
     return [...this.#live.values()]
-      .filter(({ deployment }) => wanted.has(deployment.modelId))
+      .filter(({ deployment, borrowed }) => !borrowed && wanted.has(deployment.modelId))
       .map(({ deployment }) => this.#current(deployment));
   }
 
@@ -159,7 +188,7 @@ export class Deployments implements Inferrer {
     if (alias !== undefined && wanted === undefined && alias !== 'latest') throw notServed(`alias ${alias}`);
     let newest: Live | undefined;
     for (const live of this.#live.values()) {
-      if (live.deployment.modelId !== modelId) continue;
+      if (live.borrowed || live.deployment.modelId !== modelId) continue;
       if (live.served.version === wanted) return live.served;
       if (!newest || live.served.version > newest.served.version) newest = live;
     }
@@ -222,6 +251,7 @@ export class Deployments implements Inferrer {
       owner: { organisationId: model.organisationId, organisation: model.organisation },
     };
     const live: Live = {
+      borrowed: false,
       deployment: {
         id,
         modelId: model.id,
