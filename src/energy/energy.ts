@@ -75,8 +75,11 @@ export interface Reservation {
 export interface JobMeter {
   /** Joules so far (provisional until finish). */
   soFar(): Footprint;
-  /** Books the rest and returns the job's total. Called for finished, failed and cancelled jobs alike. */
-  finish(): Promise<Footprint>;
+  /**
+   * Books the rest and returns the job's total. Called for finished, failed and cancelled jobs alike. `cpuSeconds`
+   * is the CPU time of the process over its whole life, where it has told it (an exited process cannot be read).
+   */
+  finish(cpuSeconds?: number): Promise<Footprint>;
 }
 
 /** The single metering point below all protocols; fed by what runners computed, never by the socket. */

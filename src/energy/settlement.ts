@@ -17,6 +17,20 @@ export async function settleInterval(
   interval: IntervalRow,
   entries: readonly Entry[],
 ): Promise<boolean> {
+  try {
+    return await insertInterval(db, interval, entries);
+  } catch (error) {
+    if (!(error instanceof Error && /UNIQUE/i.test(error.message))) throw error;
+    // A request id came twice. No joule may be lost for it: the ids of this interval are made its own.
+    return insertInterval(
+      db,
+      interval,
+      entries.map((entry) => ({ ...entry, id: `${entry.id}~${interval.id}` })),
+    );
+  }
+}
+
+function insertInterval(db: Db, interval: IntervalRow, entries: readonly Entry[]): Promise<boolean> {
   return db.transaction().execute(async (tx) => {
     const inserted = await tx
       .insertInto('ledger_intervals')

@@ -1,0 +1,57 @@
+/** A metered interval as a row of the ledger: totals, supply and use, and the assumptions behind them. */
+import type { Attribution, IntervalFacts } from './attribution.ts';
+import type { Basis } from './basis.ts';
+import type { ChosenMeter } from './meters/choose.ts';
+import type { IntervalRow } from './settlement.ts';
+
+export interface MeteredInterval {
+  facts: IntervalFacts;
+  method: string;
+  quality: 'measured' | 'estimated';
+  /** Why the sensor's sample is missing and an estimate stands in for it; null when it is not. */
+  missing: string | null;
+  memoryUsedBytes: number;
+}
+
+export interface RowBasis {
+  basis: Basis;
+  chosen: ChosenMeter;
+  methodVersion: string;
+}
+
+export function intervalRow(
+  { facts, method, quality, missing, memoryUsedBytes }: MeteredInterval,
+  attribution: Attribution,
+  { basis, chosen, methodVersion }: RowBasis,
+): IntervalRow {
+  const gbS = facts.durationS / 1e9;
+  const jobsBytes = facts.jobs.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
+  const reservedBytes = facts.reservations.reduce((sum, { memoryBytes }) => sum + memoryBytes, jobsBytes);
+  return {
+    id: facts.id,
+    start_ms: facts.startMs,
+    end_ms: facts.endMs,
+    energy_j: facts.energyJ,
+    carbon_g: attribution.total.carbonG,
+    embodied_g: attribution.total.embodiedG,
+    water_l: attribution.total.waterL,
+    quality,
+    method,
+    method_version: methodVersion,
+    basis: JSON.stringify({
+      ...basis,
+      idleW: facts.idleW,
+      maxW: chosen.watts.maxW,
+      wattsAssumed: chosen.watts.assumed,
+      cpuCount: facts.cpuCount,
+      memoryBytes: facts.memoryBytes,
+      ...(missing === null ? {} : { missing }),
+    }),
+    cpu_s_supplied: facts.cpuCount * facts.durationS,
+    cpu_s_used: attribution.usefulCpuS,
+    cpu_s_other: attribution.otherCpuS,
+    memory_gbs_supplied: facts.memoryBytes * gbS,
+    memory_gbs_reserved: reservedBytes * gbS,
+    memory_gbs_used: Math.min(reservedBytes, memoryUsedBytes + jobsBytes) * gbS,
+  };
+}

@@ -1,0 +1,114 @@
+/** CPU time of the house's own processes, as differences between two readings: the gateway, runners, trainers. */
+import type { JobUse, LineHead } from './attribution.ts';
+import type { Host, ProcessUse } from './host.ts';
+
+interface Seen {
+  use: ProcessUse;
+  fineS: number | null;
+}
+
+export class Processes {
+  readonly #host: Host;
+  readonly #runners = new Map<number, Seen | null>();
+  #gatewayS: number;
+  #hostBusyS: number;
+
+  constructor(host: Host) {
+    this.#host = host;
+    this.#gatewayS = host.self().cpuS;
+    this.#hostBusyS = host.cpu().busyS;
+  }
+
+  /** What a runner used before it is watched (loading its model) counts as other processes. */
+  watchRunner(pid: number): void {
+    if (!this.#runners.has(pid)) this.#runners.set(pid, this.#see(pid));
+  }
+
+  forgetRunnersExcept(pids: ReadonlySet<number>): void {
+    for (const pid of this.#runners.keys()) if (!pids.has(pid)) this.#runners.delete(pid);
+  }
+
+  isOurs(pid: number): boolean {
+    return pid === process.pid || this.#runners.has(pid);
+  }
+
+  /** Since the last call. A runner that cannot be read has null: its computing time must do. */
+  take(): {
+    hostBusyS: number;
+    gatewayS: number;
+    runners: { pid: number; cpuS: number | null; memoryBytes: number }[];
+  } {
+    const gatewayS = this.#host.self().cpuS;
+    const hostBusyS = this.#host.cpu().busyS;
+    const taken = {
+      hostBusyS: Math.max(0, hostBusyS - this.#hostBusyS),
+      gatewayS: Math.max(0, gatewayS - this.#gatewayS),
+      runners: [...this.#runners].map(([pid, before]) => {
+        const now = this.#see(pid);
+        this.#runners.set(pid, now);
+        return { pid, cpuS: difference(before, now), memoryBytes: now?.use.memoryBytes ?? 0 };
+      }),
+    };
+    this.#gatewayS = gatewayS;
+    this.#hostBusyS = hostBusyS;
+    return taken;
+  }
+
+  #see(pid: number): Seen | null {
+    const use = this.#host.process(pid);
+    return use ? { use, fineS: this.#host.fineCpuS(pid) } : null;
+  }
+}
+
+function difference(before: Seen | null, now: Seen | null): number | null {
+  if (!before || !now || before.use.startedAt !== now.use.startedAt) return null;
+  const fine = before.fineS === null || now.fineS === null ? -1 : now.fineS - before.fineS;
+  return fine >= 0 ? fine : Math.max(0, now.use.cpuS - before.use.cpuS);
+}
+
+/** A job's process. Its last reading outlives it. */
+export class JobProcess {
+  readonly head: LineHead;
+  readonly key: string;
+  readonly #pid: number | null;
+  readonly #host: Host;
+  #startedAt: string | undefined;
+  #cpuS = 0;
+  #bookedS = 0;
+  memoryBytes = 0;
+
+  constructor(host: Host, pid: number | null, key: string, head: LineHead) {
+    this.#host = host;
+    this.#pid = pid;
+    this.key = key;
+    this.head = head;
+    this.read();
+  }
+
+  /** CPU time since its start that is not booked yet, CPU·s. */
+  get unbookedS(): number {
+    return Math.max(0, this.#cpuS - this.#bookedS);
+  }
+
+  read(): void {
+    const use = this.#pid === null ? null : this.#host.process(this.#pid);
+    if (!use) return;
+    this.#startedAt ??= use.startedAt;
+    if (use.startedAt !== this.#startedAt) return;
+    this.#cpuS = Math.max(this.#cpuS, use.cpuS);
+    // A process that has ended holds no memory any more, yet can still be read until its parent takes note.
+    if (use.memoryBytes > 0) this.memoryBytes = use.memoryBytes;
+  }
+
+  /** What the process itself told about its whole life. */
+  told(cpuS: number): void {
+    this.#cpuS = Math.max(this.#cpuS, cpuS);
+  }
+
+  take(intervalId: string): JobUse {
+    this.read();
+    const cpuS = this.unbookedS;
+    this.#bookedS += cpuS;
+    return { id: `${this.key}~${intervalId}`, head: this.head, cpuS, memoryBytes: this.memoryBytes };
+  }
+}
