@@ -5,6 +5,7 @@ const threeDigits = format('.3~s');
 const oneDecimal = format('.1~f');
 const count = format(',');
 const probability = format('.3f');
+const factor = format(',.2~r');
 const signedSi = format('+.3~s');
 
 export const unknownFigure = '–';
@@ -39,6 +40,11 @@ export function percentValue(value: number | null | undefined): string {
 
 export function whole(value: number | null | undefined): string {
   return value === null || value === undefined ? unknownFigure : count(value);
+}
+
+/** How many times as much, with two significant digits. */
+export function times(value: number): string {
+  return factor(value);
 }
 
 export function chance(value: number): string {

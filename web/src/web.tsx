@@ -12,7 +12,7 @@ import { ModelsSection } from './parts/models.tsx';
 import { ProblemNote } from './parts/problem-note.tsx';
 import { SignIn } from './parts/sign-in.tsx';
 import { PlaygroundSection } from './playground/playground.tsx';
-import { connect } from './server/server.ts';
+import { connect, type Server } from './server/server.ts';
 import { forgetKey, openSession, rememberKey } from './session.ts';
 import { usePolled } from './use-polled.ts';
 
@@ -33,8 +33,6 @@ export function Web() {
 function SignedIn(props: { apiKey: string; onSignIn: (key: string) => void; onSignOut: () => void }) {
   const server = useMemo(() => connect(props.apiKey), [props.apiKey]);
   const who = usePolled(server.whoami, null);
-  const models = usePolled(server.models, 15_000);
-  const report = usePolled(server.impact, 3_000);
   if (who.problem?.status === 401) return <SignIn onKey={props.onSignIn} problem={who.problem} />;
   return (
     <>
@@ -44,16 +42,26 @@ function SignedIn(props: { apiKey: string; onSignIn: (key: string) => void; onSi
       <Header who={who.data} onSignOut={props.onSignOut} />
       <main id="main">
         {who.problem && <ProblemNote problem={who.problem} onRetry={who.reload} />}
-        <LiveSection server={server} report={report} />
-        <PlaygroundSection server={server} models={models} organisation={who.data?.organisation ?? null} />
-        <ImpactSection report={report} />
-        <ModelsSection models={models} />
+        {who.data && <Sections server={server} organisation={who.data.organisation} />}
       </main>
       <footer className="foot">
         <a href="/docs">API reference</a>
         <a href="/api/openapi.json">OpenAPI</a>
         <a href="/metrics">Metrics</a>
       </footer>
+    </>
+  );
+}
+
+function Sections({ server, organisation }: { server: Server; organisation: string }) {
+  const models = usePolled(server.models, 15_000);
+  const report = usePolled(server.impact, 3_000);
+  return (
+    <>
+      <LiveSection server={server} report={report} />
+      <PlaygroundSection server={server} models={models} organisation={organisation} />
+      <ImpactSection report={report} />
+      <ModelsSection models={models} />
     </>
   );
 }

@@ -5,6 +5,7 @@ import { percent, quantity } from '../format.ts';
 import type { CurvePoint } from '../server/shapes.ts';
 import { useWidth } from '../use-width.ts';
 import { BottomAxis, LeftAxis } from './axes.tsx';
+import { type PlottedPoint, plottedCurve, pointAt } from './curve-points.ts';
 
 const height = 280;
 const left = 76;
@@ -18,28 +19,30 @@ const bottom = 46;
  */
 export function ImpactCurve(props: {
   curve: CurvePoint[];
-  operatingPoint: CurvePoint | null;
+  /** Utilisation, 0 … 1. */
+  operatingPoint: number | null;
   floor: number | null;
 }) {
   const [frame, width] = useWidth(560);
   const title = useId();
-  const curve = props.curve.filter(isDrawable).sort((one, other) => one.utilisation - other.utilisation);
-  const point = props.operatingPoint && isDrawable(props.operatingPoint) ? props.operatingPoint : null;
-  const values = [...curve, ...(point ? [point] : [])].map(({ gCo2ePerRequest }) => gCo2ePerRequest);
+  const given = plottedCurve(props.curve);
+  const point = pointAt(given, props.operatingPoint);
+  const curve = point ? [...given, point].sort((one, other) => one.utilisation - other.utilisation) : given;
+  const values = curve.map(({ gCo2e }) => gCo2e);
   const plottable = curve.length >= 2;
   const x = scaleLinear([0, 1], [left, width - right]);
   const y = scaleLog(plottable ? [Math.min(...values), Math.max(...values)] : [1, 10], [
     height - bottom,
     top,
   ]).nice();
-  const pathOf = line<CurvePoint>()
+  const pathOf = line<PlottedPoint>()
     .x(({ utilisation }) => x(utilisation))
-    .y(({ gCo2ePerRequest }) => y(gCo2ePerRequest))
+    .y(({ gCo2e }) => y(gCo2e))
     .curve(curveMonotoneX);
-  const areaOf = area<CurvePoint>()
+  const areaOf = area<PlottedPoint>()
     .x(({ utilisation }) => x(utilisation))
     .y0(height - bottom)
-    .y1(({ gCo2ePerRequest }) => y(gCo2ePerRequest))
+    .y1(({ gCo2e }) => y(gCo2e))
     .curve(curveMonotoneX);
   const xTicks = x.ticks(5).map((value) => ({ value, at: x(value), text: x.tickFormat(5, '.0%')(value) }));
   const yTicks = logTicks(y.ticks()).map((value) => ({ value, at: y(value), text: quantity(value, 'g') }));
@@ -65,7 +68,7 @@ export function ImpactCurve(props: {
           )}
           <path className="curve" d={pathOf(curve) ?? ''} />
           {point && (
-            <g transform={`translate(${x(point.utilisation)},${y(point.gCo2ePerRequest)})`}>
+            <g transform={`translate(${x(point.utilisation)},${y(point.gCo2e)})`}>
               <circle className="point-halo" r={11} />
               <circle className="point" r={6} />
               <text
@@ -74,7 +77,7 @@ export function ImpactCurve(props: {
                 dy="0.32em"
                 textAnchor={labelLeft ? 'end' : 'start'}
               >
-                {`now: ${quantity(point.gCo2ePerRequest, 'g')} at ${percent(point.utilisation)}`}
+                {`now: ${quantity(point.gCo2e, 'g')} at ${percent(point.utilisation)}`}
               </text>
             </g>
           )}
@@ -82,12 +85,12 @@ export function ImpactCurve(props: {
       ) : (
         <p className="quiet">The curve appears after the first request.</p>
       )}
-      {plottable && <CurveTable curve={curve} />}
+      {plottable && <CurveTable curve={given} />}
     </div>
   );
 }
 
-function CurveTable({ curve }: { curve: CurvePoint[] }) {
+function CurveTable({ curve }: { curve: PlottedPoint[] }) {
   const step = Math.max(1, Math.floor(curve.length / 10));
   return (
     <details>
@@ -102,10 +105,10 @@ function CurveTable({ curve }: { curve: CurvePoint[] }) {
         <tbody>
           {curve
             .filter((_, index) => index % step === 0 || index === curve.length - 1)
-            .map(({ utilisation, gCo2ePerRequest }) => (
+            .map(({ utilisation, gCo2e }) => (
               <tr key={utilisation}>
                 <th scope="row">{percent(utilisation)}</th>
-                <td>{quantity(gCo2ePerRequest, 'gCO₂e')}</td>
+                <td>{quantity(gCo2e, 'gCO₂e')}</td>
               </tr>
             ))}
         </tbody>
@@ -122,10 +125,6 @@ function logTicks(proposed: number[]): number[] {
   return tens.length >= 3 ? tens : proposed.filter(isStep([1, 2, 5]));
 }
 
-function isDrawable({ utilisation, gCo2ePerRequest }: CurvePoint): boolean {
-  return Number.isFinite(utilisation) && Number.isFinite(gCo2ePerRequest) && gCo2ePerRequest > 0;
-}
-
-function describe(point: CurvePoint | undefined): string {
-  return point ? `${quantity(point.gCo2ePerRequest, 'g')} at ${percent(point.utilisation)}` : 'unknown';
+function describe(point: PlottedPoint | undefined): string {
+  return point ? `${quantity(point.gCo2e, 'g')} at ${percent(point.utilisation)}` : 'unknown';
 }

@@ -1,4 +1,5 @@
-import { percent, quantity } from '../format.ts';
+import { percent, quantity, shareOf, times } from '../format.ts';
+import { plottedCurve, pointAt } from '../marks/curve-points.ts';
 import { ImpactCurve } from '../marks/impact-curve.tsx';
 import type { ImpactReport } from '../server/shapes.ts';
 import type { Polled } from '../use-polled.ts';
@@ -46,9 +47,9 @@ export function ImpactSection({ report }: { report: Polled<ImpactReport> }) {
 function curveText({ impact }: ImpactReport): string {
   const { operatingPoint, atFullUtilisationGCo2e: floor } = impact;
   const floorText = floor === null ? '' : `The floor, at full use, is ${quantity(floor, 'gCO₂e')}.`;
-  if (!operatingPoint || !floor) return floorText;
-  const times = operatingPoint.gCo2ePerRequest / floor;
-  return `${floorText} Now a request carries ${times.toPrecision(2).replace(/e\+?/, '×10^')} times that, at ${percent(operatingPoint.utilisation)}: the rest pays for machines that wait.`;
+  const now = pointAt(plottedCurve(impact.curve), operatingPoint);
+  if (!now || !floor) return floorText;
+  return `${floorText} At ${percent(now.utilisation)} a request carries ${times(now.gCo2e / floor)} times that: the rest pays for machines that wait.`;
 }
 
 function Split({ split }: { split: ImpactReport['split'] }) {
@@ -59,21 +60,21 @@ function Split({ split }: { split: ImpactReport['split'] }) {
     ['overhead', split.overheadWh],
     ['unattributed', split.unattributedWh],
   ] as const;
-  const total = parts.reduce((sum, [, wattHours]) => sum + wattHours, 0);
+  const total = parts.reduce((sum, [, wattHours]) => sum + (wattHours ?? 0), 0);
   if (total <= 0) return null;
   return (
     <>
       <h3>Where the energy went</h3>
       <div className="split" aria-hidden="true">
         {parts.map(([name, wattHours]) => (
-          <span key={name} className={name} style={{ flexGrow: wattHours / total }} />
+          <span key={name} className={name} style={{ flexGrow: (wattHours ?? 0) / total }} />
         ))}
       </div>
       <ul className="split-legend">
         {parts.map(([name, wattHours]) => (
           <li key={name}>
             <span className={`swatch ${name}`} aria-hidden="true" />
-            {`${name} ${percent(wattHours / total)}`}
+            {`${name} ${percent(shareOf(wattHours, total))}`}
           </li>
         ))}
       </ul>

@@ -70,7 +70,12 @@ function GrantText({ grant }: { grant: Grant | null }) {
       shared: {permissions.join(', ')}
       {limit ? (
         <span className="grant-limit">
-          <meter min={0} max={limit.requests} value={usedInPeriod} aria-label="Requests used of the grant" />
+          <meter
+            min={0}
+            max={limit.requests}
+            value={usedInPeriod ?? 0}
+            aria-label="Requests used of the grant"
+          />
           {`${whole(usedInPeriod)} of ${whole(limit.requests)} requests this ${limit.period}`}
         </span>
       ) : (

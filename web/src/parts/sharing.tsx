@@ -60,15 +60,15 @@ export function Sharing({ sharing }: { sharing: SharingReport }) {
 function Headline({ sharing }: { sharing: SharingReport }) {
   const { savingGCo2e, savingPercent, low, high, distinguishable, headlineBaseline, baselines } = sharing;
   const name = baselines.find(({ id }) => id === headlineBaseline)?.name ?? '';
-  const against = `against ${headlineBaseline}${name && ` (${name})`}, the headline baseline`;
+  const against = `${savingGCo2e !== null && savingGCo2e < 0 ? 'more than' : 'against'} ${headlineBaseline}${name && ` (${name})`}, the headline baseline`;
   const verdict =
-    savingGCo2e === null ? 'Not known yet' : savingGCo2e >= 0 ? 'Sharing saves' : 'Sharing costs more:';
+    savingGCo2e === null ? 'Not known yet,' : savingGCo2e >= 0 ? 'Sharing saves' : 'Sharing costs';
   return (
     <div className={`headline ${savingGCo2e !== null && savingGCo2e < 0 ? 'worse' : ''}`}>
       <p>
         {verdict}{' '}
         {savingGCo2e !== null && (
-          <strong className="figure">{`${quantity(Math.abs(savingGCo2e), 'gCO₂e')} (${percentValue(savingPercent)})`}</strong>
+          <strong className="figure">{`${quantity(Math.abs(savingGCo2e), 'gCO₂e')} (${percentValue(savingPercent === null ? null : Math.abs(savingPercent))})`}</strong>
         )}{' '}
         <span>{against}</span>
       </p>

@@ -1,4 +1,4 @@
-import { chance, joulesOf, quantity, shareOf, whole } from '../format.ts';
+import { chance, joulesOf, quantity, shareOf, times, whole } from '../format.ts';
 import type { Explanation, Impact } from '../server/shapes.ts';
 import type { Drawing } from './brush.ts';
 import { Footprint } from './footprint.tsx';
@@ -23,7 +23,7 @@ export function ExplanationPanel(props: {
     );
   }
   const sum = explanation.attributions.reduce((total, { value }) => total + value, 0);
-  const times = shareOf(explanation.impact.energyWh, props.predictionImpact?.energyWh ?? null);
+  const ratio = shareOf(explanation.impact.energyWh, props.predictionImpact?.energyWh ?? null);
   return (
     <div className="explanation">
       <h3>Explanation</h3>
@@ -44,8 +44,7 @@ export function ExplanationPanel(props: {
           {quantity(joulesOf(explanation.impact.energyWh), 'J')}
         </strong>{' '}
         for {whole(explanation.modelRows)} model rows in {whole(explanation.modelCalls)} calls
-        {times !== null && `, ${whole(Math.round(times))} times the prediction`} (
-        {explanation.method.replace('_', ' ')})
+        {ratio !== null && `, ${times(ratio)} times the prediction`} ({explanation.method.replace('_', ' ')})
       </p>
       <Footprint impact={explanation.impact} />
     </div>

@@ -13,11 +13,7 @@ import { ExplanationPanel } from './explanation.tsx';
 import { PredictionPanel } from './prediction.tsx';
 import { drawingInput, mayExplain, ownDataset, servedVersion, takesDrawings } from './served.ts';
 
-export function PlaygroundSection(props: {
-  server: Server;
-  models: Polled<Model[]>;
-  organisation: string | null;
-}) {
+export function PlaygroundSection(props: { server: Server; models: Polled<Model[]>; organisation: string }) {
   const usable = props.models.data?.filter(takesDrawings) ?? [];
   const [chosen, setChosen] = useState<string | null>(null);
   const model = usable.find(({ id }) => id === chosen) ?? usable[0];
@@ -53,7 +49,7 @@ export function PlaygroundSection(props: {
 
 type Busy = 'predict' | 'explain' | null;
 
-function Playground(props: { server: Server; model: Model; organisation: string | null }) {
+function Playground(props: { server: Server; model: Model; organisation: string }) {
   const { server, model } = props;
   const version = servedVersion(model);
   const input = drawingInput(version);

@@ -22,7 +22,7 @@ export function takesDrawings(model: Model): boolean {
 }
 
 /** The data set of the served version where the caller's organisation owns it, by its name there. */
-export function ownDataset(version: Version | null, organisation: string | null): string | null {
+export function ownDataset(version: Version | null, organisation: string): string | null {
   const [owner, name] = version?.dataset?.split('/') ?? [];
   return owner !== undefined && owner === organisation && name ? name : null;
 }

@@ -25,7 +25,8 @@ export interface Version {
 export interface Grant {
   permissions: string[];
   limit: { requests: number; period: 'hour' | 'day' | 'month' } | null;
-  usedInPeriod: number;
+  /** Null: without a limit nothing is counted. */
+  usedInPeriod: number | null;
   expiresAt: string | null;
 }
 
@@ -70,7 +71,7 @@ export interface LiveEvent {
 
 export interface CurvePoint {
   utilisation: number;
-  gCo2ePerRequest: number;
+  gCo2ePerRequest: number | null;
 }
 
 export interface Baseline {
@@ -94,7 +95,7 @@ export interface ImpactReport {
   quality: Quality;
   method: string;
   zone: string;
-  intensityGPerKwh: { value: number; source: string; kind: string };
+  intensityGPerKwh: { value: number | null; source: string; kind: string };
   pue: { value: number; assumed: boolean };
   consumption: {
     energyWh: number | null;
@@ -104,12 +105,12 @@ export interface ImpactReport {
     jobs: number;
   };
   split: {
-    requestsWh: number;
-    jobsWh: number;
-    idleWh: number;
-    overheadWh: number;
-    unattributedWh: number;
-    meterWh: number;
+    requestsWh: number | null;
+    jobsWh: number | null;
+    idleWh: number | null;
+    overheadWh: number | null;
+    unattributedWh: number | null;
+    meterWh: number | null;
   };
   rur: { headline: number | null; cpu: RurOfResource; memory: RurOfResource };
   impact: {
@@ -117,7 +118,8 @@ export interface ImpactReport {
     perRequestGCo2e: number | null;
     atFullUtilisationGCo2e: number | null;
     curve: CurvePoint[];
-    operatingPoint: CurvePoint | null;
+    /** The utilisation, 0 … 1, at which the machine ran. */
+    operatingPoint: number | null;
   };
   sharing: {
     headlineBaseline: string;
