@@ -7,13 +7,14 @@
 import { randomBytes } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
-import { jsonSchemaTransform, serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
+import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import type { Config } from '../config.ts';
 import { CommonwattError } from '../errors.ts';
 import type { Gate } from '../gate/gate.ts';
 import { RouteRules } from '../gate/routes.ts';
 import { guard } from './guard.ts';
 import { healthRoutes, type MetricsSource } from './health.ts';
+import { openApiTransform } from './openapi.ts';
 import { pageRoutes } from './page.ts';
 import { sendError } from './problem.ts';
 import { referenceRoutes } from './reference.ts';
@@ -102,7 +103,7 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
       components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },
       security: [{ apiKey: [] }],
     },
-    transform: jsonSchemaTransform,
+    transform: openApiTransform,
   });
   await app.register(referenceRoutes);
   await app.register(healthRoutes, { metrics: options.metrics, ready: options.ready });

@@ -1,0 +1,89 @@
+/** What the routes need of the rooms below, and no more; the composition of the server provides it. */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
+import type { ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { z } from 'zod';
+import type { Datasets } from '../../datasets/datasets.ts';
+import type { Explainer } from '../../explain/explain.ts';
+import type { PlatformGate } from '../../gate/gate.ts';
+import type { Identity } from '../../gate/identity.ts';
+import type { Jobs } from '../../jobs/jobs.ts';
+import type { Grants } from '../../models/grants.ts';
+import type { ModelRecord, VersionRecord } from '../../models/models.ts';
+import type { Registry } from '../../models/registry.ts';
+import type { Evaluations } from '../../quality/quality.ts';
+import type { Deployments } from '../../serve/deployments.ts';
+import type { ServedVersion } from '../../serve/serve.ts';
+import type { impactReportSchema, liveSchema } from './impact-shapes.ts';
+
+export interface House {
+  gate: PlatformGate;
+  identity: Pick<
+    Identity,
+    | 'listOrganisations'
+    | 'createOrganisation'
+    | 'listMembers'
+    | 'createMember'
+    | 'listKeys'
+    | 'createKey'
+    | 'revokeKey'
+  >;
+  grants: Pick<Grants, 'create' | 'list' | 'listFor' | 'revoke'>;
+  registry: Pick<
+    Registry,
+    | 'importVersion'
+    | 'listModels'
+    | 'listGrantedModels'
+    | 'getVersion'
+    | 'listVersions'
+    | 'resolve'
+    | 'setAlias'
+    | 'aliases'
+    | 'artifactBytes'
+  >;
+  datasets: Pick<Datasets, 'create' | 'get' | 'list' | 'rowOf'>;
+  jobs: Pick<Jobs, 'enqueue' | 'get' | 'list' | 'cancel'>;
+  deployments: Pick<Deployments, 'create' | 'list' | 'get' | 'remove' | 'served' | 'routesChanged'> & {
+    /**
+     * A version to compute with for a while, deployed or not; one that is not deployed gets no request of
+     * anybody else. Give it back when done.
+     */
+    borrow(model: ModelRecord, version: VersionRecord): Promise<BorrowedVersion>;
+  };
+  evaluations: Pick<Evaluations, 'evaluate' | 'list' | 'passedGate'>;
+  explainer: Pick<Explainer, 'explain' | 'sourcesOf'>;
+  energy: EnergyPart;
+  /** Reads an artifact, decrypted and verified. */
+  artifacts: { read(organisationId: string, sha256: string): Promise<Uint8Array> };
+  limits: {
+    /** Largest model artifact or data set, bytes. */
+    maxArtifactBytes: number;
+  };
+}
+
+export interface BorrowedVersion {
+  served: ServedVersion;
+  giveBack(): Promise<void>;
+}
+
+export interface EnergyPart {
+  report(query: {
+    /** Epoch milliseconds. */
+    from: number;
+    to: number;
+    groupBy: GroupBy;
+    scope: { organisationId: string } | 'all';
+  }): Promise<z.output<typeof impactReportSchema>>;
+  live(): z.output<typeof liveSchema>;
+}
+
+export type GroupBy = 'model' | 'tenant' | 'kind' | 'version' | 'key';
+
+/** The HTTP instance as the routes see it: schemas in zod give the types. */
+export type PlatformApp = FastifyInstance<
+  RawServerDefault,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  ZodTypeProvider
+>;

@@ -1,0 +1,100 @@
+/** `ImpactReport` of docs/api.md; what each figure means is in docs/accounting.md. */
+import { z } from 'zod';
+
+const figure = z.number().nullable();
+const quality = z.enum(['measured', 'estimated', 'assumed']);
+const utilisation = z.object({
+  usedOverSupplied: figure,
+  usedOverReserved: figure,
+  reservedOverSupplied: figure,
+});
+
+export const impactReportSchema = z.object({
+  from: z.string(),
+  to: z.string(),
+  quality,
+  method: z.string(),
+  methodVersion: z.string(),
+  zone: z.string(),
+  intensityGPerKwh: z.object({ value: figure, source: z.string(), kind: z.string() }),
+  pue: z.object({ value: z.number(), assumed: z.boolean() }),
+  consumption: z.object({
+    energyWh: figure,
+    carbonGCo2e: figure,
+    waterL: figure,
+    embodiedGCo2e: figure,
+    requests: z.int(),
+    jobs: z.int(),
+  }),
+  supply: z.object({ cpuSeconds: figure, memoryGbSeconds: figure, energyWh: figure }),
+  split: z.object({
+    requestsWh: figure,
+    jobsWh: figure,
+    idleWh: figure,
+    overheadWh: figure,
+    unattributedWh: figure,
+    meterWh: figure,
+    residualRatio: figure,
+  }),
+  rur: z.object({
+    headline: figure,
+    cpu: utilisation,
+    memory: utilisation,
+    weights: z.object({ cpu: z.number(), memory: z.number() }),
+  }),
+  impact: z.object({
+    totalGCo2e: figure,
+    perRequestGCo2e: figure,
+    perRequestWh: figure,
+    atFullUtilisationGCo2e: figure,
+    curve: z.array(z.object({ utilisation: z.number(), gCo2ePerRequest: figure })),
+    operatingPoint: figure,
+  }),
+  sharing: z.object({
+    headlineBaseline: z.string(),
+    savingGCo2e: figure.describe('negative when sharing cost more'),
+    savingPercent: figure,
+    low: figure,
+    high: figure,
+    distinguishable: z.boolean(),
+    shared: z.object({ carbonGCo2e: figure, energyWh: figure }),
+    baselines: z.array(
+      z.object({
+        id: z.string(),
+        name: z.string(),
+        description: z.string(),
+        carbonGCo2e: figure,
+        energyWh: figure,
+        savingGCo2e: figure,
+        savingPercent: figure,
+      }),
+    ),
+    tenants: z.int(),
+    assumptions: z.array(z.string()),
+  }),
+  groups: z.array(
+    z.object({
+      key: z.string(),
+      requests: z.int(),
+      rows: z.int(),
+      energyWh: figure,
+      idleShareWh: figure,
+      carbonGCo2e: figure,
+      waterL: figure,
+      embodiedGCo2e: figure,
+      cpuSeconds: figure,
+    }),
+  ),
+  unknown: z.record(z.string(), z.string()).describe('why a figure is null'),
+  notes: z.array(z.string()),
+});
+
+/** What an `impact` event carries. */
+export const liveSchema = z.object({
+  rur: figure,
+  energyWh: figure,
+  carbonGCo2e: figure,
+  requests: z.int(),
+  powerW: figure,
+  quality,
+});

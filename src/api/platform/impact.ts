@@ -1,0 +1,48 @@
+/** What was used, what it caused, and what sharing changed. */
+import { z } from 'zod';
+import { CommonwattError } from '../../errors.ts';
+import { principalOf } from '../guard.ts';
+import type { House, PlatformApp } from './house.ts';
+import { impactReportSchema } from './impact-shapes.ts';
+import { timeSchema } from './schemas.ts';
+
+const dayMs = 24 * 3600 * 1000;
+
+export function impactRoutes(app: PlatformApp, { energy }: Pick<House, 'energy'>): void {
+  app.get(
+    '/impact',
+    {
+      config: { access: 'key' },
+      schema: {
+        tags: ['impact'],
+        summary: 'Report energy, carbon, water, utilisation and what sharing saves',
+        description:
+          'Of what your organisation consumed or owns; the operator sees the whole platform. Without times, the last 24 hours.',
+        querystring: z.strictObject({
+          from: timeSchema.optional(),
+          to: timeSchema.optional(),
+          group_by: z.enum(['model', 'tenant', 'kind', 'version', 'key']).default('model'),
+        }),
+        response: { 200: impactReportSchema },
+      },
+    },
+    async (request) => {
+      const { role, organisationId } = principalOf(request);
+      const { from: start, to: end, group_by: groupBy } = request.query;
+      const to = end === undefined ? Date.now() : Date.parse(end);
+      const from = start === undefined ? to - dayMs : Date.parse(start);
+      if (from >= to) {
+        throw new CommonwattError('INVALID_REQUEST', '"from" is not before "to"', {
+          where: 'query.from',
+          hint: 'swap the two, or leave "to" out for now',
+        });
+      }
+      return energy.report({
+        from,
+        to,
+        groupBy,
+        scope: role === 'operator' ? 'all' : { organisationId },
+      });
+    },
+  );
+}
