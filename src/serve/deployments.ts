@@ -5,6 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Accountant, Reservation, WorkContext } from '../energy/energy.ts';
 import { CommonwattError } from '../errors.ts';
+import type { AuditEvent } from '../gate/audit.ts';
 import type { ModelRecord, VersionRecord } from '../models/models.ts';
 import type { Db } from '../storage/db.ts';
 import { Batcher } from './batcher.ts';
@@ -37,7 +38,8 @@ export interface DeploymentsOptions {
   log: RunnerLog;
   maxBatchSize: number;
   maxQueue: number;
-  audit(event: { actor: string; organisationId: string; action: string; subject: string }): Promise<void>;
+  /** Writes the event in the same transaction as what it tells of. */
+  audit(db: Db, event: AuditEvent): Promise<void>;
 }
 
 /** A version to compute with for a while (an evaluation before it is deployed). */
@@ -102,28 +104,25 @@ export class Deployments implements Inferrer {
     const live = this.#prepare(randomUUID(), model, version, new Date().toISOString());
     try {
       await this.#load(live, version);
-      await this.#options.db
-        .insertInto('deployments')
-        .values({
-          id: live.deployment.id,
-          model_id: model.id,
-          version_id: version.id,
-          settings: '{}',
-          created_at: live.deployment.createdAt,
-          created_by: by,
-        })
-        .execute();
+      await this.#options.db.transaction().execute(async (trx) => {
+        await trx
+          .insertInto('deployments')
+          .values({
+            id: live.deployment.id,
+            model_id: model.id,
+            version_id: version.id,
+            settings: '{}',
+            created_at: live.deployment.createdAt,
+            created_by: by,
+          })
+          .execute();
+        await this.#options.audit(trx, eventOf(live, 'deployment.create', by));
+      });
     } catch (error) {
       await this.#forget(live);
       throw error;
     }
     await this.#loadAliases(model.id);
-    await this.#options.audit({
-      actor: by,
-      organisationId: model.organisationId,
-      action: 'deployment.create',
-      subject: `${live.reservation.use.model}:${version.number}`,
-    });
     return live.deployment;
   }
 
@@ -163,16 +162,13 @@ export class Deployments implements Inferrer {
   async remove(id: string, by: string): Promise<void> {
     const live = this.#live.get(id);
     if (!live) return;
-    await this.#options.db.deleteFrom('deployments').where('id', '=', id).execute();
+    await this.#options.db.transaction().execute(async (trx) => {
+      await trx.deleteFrom('deployments').where('id', '=', id).execute();
+      await this.#options.audit(trx, eventOf(live, 'deployment.remove', by));
+    });
     this.#live.delete(id);
     await live.batcher.drained();
     await this.#forget(live);
-    await this.#options.audit({
-      actor: by,
-      organisationId: live.model.organisationId,
-      action: 'deployment.remove',
-      subject: `${live.reservation.use.model}:${live.served.version}`,
-    });
   }
 
   /**
@@ -322,6 +318,15 @@ export class Deployments implements Inferrer {
         : ready.map(({ reservation }) => ({ ...reservation, runnerPid: pid, memoryBytes })),
     );
   }
+}
+
+function eventOf({ model, served, reservation }: Live, action: string, by: string): AuditEvent {
+  return {
+    actor: by,
+    organisationId: model.organisationId,
+    action,
+    subject: `${reservation.use.model}:${served.version}`,
+  };
 }
 
 function notServed(what: string) {

@@ -1,0 +1,182 @@
+/**
+ * The composition: builds every part, in order, by hand, and takes it down in the opposite order. The only file
+ * that knows the whole house.
+ */
+import { readFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Registry as Metrics } from 'prom-client';
+import { createHttp } from './api/http.ts';
+import { inferenceRoutes } from './api/inference/inference.ts';
+import { platformRoutes } from './api/platform/platform.ts';
+import type { Config } from './config.ts';
+import { Datasets } from './datasets/datasets.ts';
+import { createEnergy } from './energy/energy.ts';
+import { Explainer } from './explain/explain.ts';
+import { recordAudit } from './gate/audit.ts';
+import { createGate, type PlatformGate } from './gate/gate.ts';
+import { Identity } from './gate/identity.ts';
+import { Jobs } from './jobs/jobs.ts';
+import { inspectArtifact } from './models/formats/formats.ts';
+import { Grants } from './models/grants.ts';
+import { Registry } from './models/registry.ts';
+import { Evaluations } from './quality/quality.ts';
+import { Deployments } from './serve/deployments.ts';
+import { ArtifactStore, wrappingKeys } from './storage/artifacts.ts';
+import { openDiskBlobs } from './storage/blobs.ts';
+import { openDatabase } from './storage/db.ts';
+import { takeDataFolder } from './storage/folder.ts';
+import type { Log } from './telemetry/logs.ts';
+import { trainHandler } from './training/training.ts';
+import { openVault } from './vault/vault.ts';
+
+export interface App {
+  baseUrl: string;
+  /** `host:port`; null when gRPC is not served. */
+  grpcAddress: string | null;
+  bootstrap: {
+    /** The operator's key, on the very first start only; it is shown once. */
+    operatorKey: string | null;
+    /** For the machine's own operator: an organisation with an admin, and a fresh key for it. */
+    ensureOrganisation(name: string, adminMember: string): Promise<{ apiKey: string }>;
+  };
+  /** What the meter says of itself. */
+  energyLines: string[];
+  /** Answers what is under way, settles the ledger, and ends. */
+  stop(): Promise<void>;
+}
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+
+export async function startApp(config: Config, { log }: { log: Log }): Promise<App> {
+  const undo: (() => Promise<void> | void)[] = [];
+  const stop = async () => {
+    for (const step of undo.splice(0).reverse()) await step();
+  };
+  try {
+    return await build(config, log, undo, stop);
+  } catch (error) {
+    await stop().catch((cause: unknown) => log.error({ err: cause }, 'could not be taken down cleanly'));
+    throw error;
+  }
+}
+
+async function build(
+  config: Config,
+  log: Log,
+  undo: (() => Promise<void> | void)[],
+  stop: () => Promise<void>,
+): Promise<App> {
+  const version = productVersion();
+  const folder = takeDataFolder(config.data);
+  undo.push(() => folder.release());
+  const db = await openDatabase(join(folder.path, 'commonwatt.db'));
+  undo.push(() => db.destroy());
+  const vault = await openVault(folder.path, { wrappedBy: await wrappingKeys(db) });
+  const artifacts = new ArtifactStore({ db, blobs: await openDiskBlobs(folder.path), vault });
+  await artifacts.removeOrphans();
+
+  const metrics = new Metrics();
+  const energy = await createEnergy({ db, config: config.energy, dataFolder: folder.path, log, metrics });
+  await energy.start();
+  undo.push(() => energy.stop());
+
+  let gate: PlatformGate | undefined;
+  const changed = () => gate?.policyChanged();
+  const grants = new Grants({ db, changed });
+  gate = createGate({
+    db,
+    grants,
+    requestsOfGrant: (grantId, sinceMs) => energy.requestsOfGrant(grantId, sinceMs),
+  });
+  const identity = new Identity({ db, changed });
+  const { operatorKey } = await identity.bootstrap();
+
+  const registry = new Registry({ db, artifacts, inspect: inspectArtifact, changed });
+  const datasets = new Datasets({ db, artifacts, audit: recordAudit });
+  const deployments = new Deployments({
+    db,
+    source: {
+      modelById: (id) => registry.modelById(id),
+      versionById: (id) => registry.versionById(id),
+      aliases: (modelId) => registry.aliases(modelId),
+      onnxBytes: (_model, served) => registry.onnxBytes(served),
+    },
+    accountant: energy,
+    log,
+    maxBatchSize: config.maxBatchSize,
+    maxQueue: config.maxQueue,
+    audit: recordAudit,
+  });
+  undo.push(() => deployments.stop());
+  const newRequestId = requestIds();
+  const evaluations = new Evaluations({
+    db,
+    datasets,
+    inferrer: deployments,
+    newRequestId,
+    audit: recordAudit,
+  });
+  const explainer = new Explainer({ inferrer: deployments, datasets });
+  const jobs = new Jobs({
+    db,
+    audit: recordAudit,
+    log,
+    handlers: { train: trainHandler({ datasets, artifacts, accountant: energy, log, newRequestId }) },
+  });
+  undo.push(() => jobs.stop());
+
+  const http = await createHttp({
+    config,
+    log,
+    gate,
+    metrics,
+    ready: () => deployments.allReady(),
+    version,
+    webRoot: join(root, 'dist/web'),
+  });
+  const house = {
+    gate,
+    identity,
+    grants,
+    registry,
+    datasets,
+    jobs,
+    deployments,
+    evaluations,
+    explainer,
+    energy,
+    artifacts,
+    limits: config,
+  };
+  await http.app.register(platformRoutes, house);
+  await http.app.register(inferenceRoutes, { gate, deployments, version, maxBodyBytes: config.maxBodyBytes });
+
+  await deployments.start();
+  await jobs.start();
+  await http.app.listen({ host: config.host, port: config.port });
+  // First of all no new request is taken, and those under way are answered.
+  undo.push(() => http.app.close());
+  const { port } = http.app.server.address() as AddressInfo;
+  log.info({ port, data: folder.path }, 'serving');
+  return {
+    baseUrl: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
+    grpcAddress: null,
+    bootstrap: { operatorKey, ensureOrganisation: (name, admin) => identity.ensureOrganisation(name, admin) },
+    energyLines: energy.describe(),
+    stop,
+  };
+}
+
+/** For work that no request asked for; unique and sortable by time. */
+function requestIds(): () => string {
+  const boot = Date.now().toString(36);
+  let count = 0;
+  return () => `job-${boot}-${(count++).toString(36).padStart(6, '0')}`;
+}
+
+function productVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  return version;
+}
