@@ -1,7 +1,7 @@
 // What `npm start`, `npm test` and .ci/run need before they can run: a Node that is new enough and the packages
 // of the lockfile. Uses nothing but Node, since nothing is installed yet.
 import { spawn } from 'node:child_process';
-import { accessSync, constants, existsSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, mkdirSync, readFileSync, symlinkSync } from 'node:fs';
 import { homedir, tmpdir, userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -37,7 +37,11 @@ export function fail(message) {
  */
 export async function installPackages({ dev }) {
   const missing = missingPackages({ dev });
-  if (missing === 0) return;
+  if (missing > 0) await install(missing, dev);
+  linkOwnCommand();
+}
+
+async function install(missing, dev) {
   const what = `${missing} package${missing === 1 ? '' : 's'}`;
   say(`installing ${what} from the lockfile (once; about a minute)`);
   const started = Date.now();
@@ -46,6 +50,14 @@ export async function installPackages({ dev }) {
   if (!dev && !hasDevPackages()) args.push('--omit=dev');
   await runQuietly(process.platform === 'win32' ? 'npm.cmd' : 'npm', args, { env: npmEnvironment() });
   say(`packages installed in ${seconds(started)}`);
+}
+
+/** npm links the commands of packages, not of the repository itself; `npx commonwatt` shall work here too. */
+function linkOwnCommand() {
+  const link = join(root, 'node_modules/.bin/commonwatt');
+  if (existsSync(link)) return;
+  mkdirSync(dirname(link), { recursive: true });
+  symlinkSync('../../bin/commonwatt.mjs', link);
 }
 
 function missingPackages({ dev }) {
