@@ -125,6 +125,11 @@ export class Ledger implements Accountant {
     });
   }
 
+  /** Idle power of the host as it is believed now, W. */
+  get idleW(): number {
+    return this.#idle.watts;
+  }
+
   async start(): Promise<void> {
     const { db, host, basis, log, clock, chosen, manual } = this.#options;
     const recovered = await recover(db, this.#spool, {

@@ -1,0 +1,185 @@
+/** Builds the energy room for this host: chooses the meter, says which, and opens the ledger. */
+import type { Registry } from 'prom-client';
+import type { Config } from '../config.ts';
+import { CommonwattError } from '../errors.ts';
+import type { Db } from '../storage/db.ts';
+import { type Basis, readBasis } from './basis.ts';
+import type { Accountant, Footprint, JobMeter, Reservation } from './energy.ts';
+import { meteringIsOff, unmetered } from './footprint.ts';
+import { Host } from './host.ts';
+import { Ledger, type LedgerLog } from './ledger.ts';
+import { type Live, LiveFigures, nothingMetered } from './live.ts';
+import { type ChosenMeter, chooseMeter } from './meters/choose.ts';
+import { type ImpactReport, impactReport, type ReportQuery, resourceWeights } from './reports.ts';
+
+export type { ImpactReport, ReportGroup, ReportQuery } from './reports.ts';
+export type { Live };
+
+/** The energy room as the rest of the house sees it. Everything but `describe` needs `start()` first. */
+export interface Energy extends Accountant {
+  /** Closes the open interval and writes it: afterwards reports hold everything up to now. */
+  settle(): Promise<void>;
+  /** Settles first. Throws INVALID_REQUEST for an impossible window. */
+  report(query: ReportQuery): Promise<ImpactReport>;
+  live(): Live;
+  /** How this host is metered, a line for each fact; for `doctor` and the start. */
+  describe(): string[];
+}
+
+export interface EnergyOptions {
+  db: Db;
+  config: Pick<Config, 'energy'>;
+  dataFolder: string;
+  log: LedgerLog;
+  metrics: Registry;
+  host?: Host;
+  clock?: { now(): number; monotonic(): number };
+}
+
+const systemClock = { now: () => Date.now(), monotonic: () => performance.now() / 1000 };
+
+/** Throws INVALID_CONFIG when a sensor is demanded that cannot be read. */
+export function createEnergy(options: EnergyOptions): Energy {
+  return options.config.energy.meter === 'off' ? noAccountant(options.log) : new MeteredEnergy(options);
+}
+
+class MeteredEnergy implements Energy {
+  readonly #options: EnergyOptions;
+  readonly #host: Host;
+  readonly #chosen: ChosenMeter;
+  #started: { ledger: Ledger; basis: Basis; live: LiveFigures } | undefined;
+  #reservations: readonly Reservation[] = [];
+
+  constructor(options: EnergyOptions) {
+    this.#options = options;
+    this.#host = options.host ?? new Host();
+    const { clock } = options;
+    this.#chosen = chooseMeter(options.config.energy, {
+      host: this.#host,
+      log: options.log,
+      ...(clock ? { clock: () => clock.monotonic() } : {}),
+    });
+  }
+
+  async start(): Promise<void> {
+    const { db, config, dataFolder, log, metrics, clock = systemClock } = this.#options;
+    const basis = await readBasis(config.energy, this.#host);
+    const live = new LiveFigures(metrics, resourceWeights(this.#reportHost(basis)));
+    const ledger = new Ledger({
+      db,
+      host: this.#host,
+      chosen: this.#chosen,
+      idleIsConfigured: config.energy.idleW !== null,
+      basis,
+      dataFolder,
+      log,
+      clock,
+      onSettled: (settled) => live.settled(settled),
+    });
+    await ledger.start();
+    ledger.setReservations(this.#reservations);
+    this.#started = { ledger, basis, live };
+  }
+
+  async stop(): Promise<void> {
+    await this.#started?.ledger.stop();
+  }
+
+  recordBatch(batch: Parameters<Accountant['recordBatch']>[0]): Footprint[] {
+    return this.#running().ledger.recordBatch(batch);
+  }
+
+  meterJob(job: Parameters<Accountant['meterJob']>[0]): JobMeter {
+    return this.#running().ledger.meterJob(job);
+  }
+
+  /** May come before `start`: what stands ready is known early. */
+  setReservations(reservations: readonly Reservation[]): void {
+    this.#reservations = [...reservations];
+    this.#started?.ledger.setReservations(reservations);
+  }
+
+  requestsOfGrant(grantId: string, sinceMs: number): Promise<number> {
+    return this.#running().ledger.requestsOfGrant(grantId, sinceMs);
+  }
+
+  settle(): Promise<void> {
+    return this.#running().ledger.settle();
+  }
+
+  async report(query: ReportQuery): Promise<ImpactReport> {
+    const { ledger, basis } = this.#running();
+    await ledger.settle();
+    return impactReport(this.#options.db, { ...this.#reportHost(basis), idleW: ledger.idleW }, query);
+  }
+
+  live(): Live {
+    return this.#started?.live.read() ?? nothingMetered;
+  }
+
+  describe(): string[] {
+    const { meter, reason } = this.#chosen;
+    const basis = this.#started?.basis;
+    return [
+      `energy: ${meter.description}`,
+      ...(reason === null ? [] : [`not measured because ${reason}`]),
+      ...(basis
+        ? [
+            `grid: ${basis.intensity.zone}, ${basis.intensity.value} gCO2e/kWh (${basis.intensity.source})`,
+            `PUE ${basis.pue.value}${basis.pue.assumed ? ', assumed' : ''}`,
+          ]
+        : []),
+    ];
+  }
+
+  #reportHost(basis: Basis) {
+    const { meter, watts } = this.#chosen;
+    return {
+      basis,
+      idleW: watts.idleW,
+      maxW: watts.maxW,
+      cpuCount: this.#host.cpuCount,
+      memoryBytes: this.#host.memoryBytes,
+      uncertainty: meter.uncertainty,
+      quality: meter.quality,
+      method: meter.name,
+      methodVersion: meter.methodVersion,
+      memoryOfModel: (modelId: string) =>
+        this.#reservations.reduce(
+          (sum, { use, memoryBytes }) => (use.modelId === modelId ? sum + memoryBytes : sum),
+          0,
+        ),
+    };
+  }
+
+  #running() {
+    if (this.#started) return this.#started;
+    throw new CommonwattError('NOT_READY', 'the ledger has not been opened yet', { retryAfterS: 1 });
+  }
+}
+
+/** Meters and books nothing, for benchmarks: every figure is unknown because metering is off. */
+export function noAccountant(log: LedgerLog): Energy {
+  const refuse = () =>
+    new CommonwattError('NOT_READY', `there is no report: ${meteringIsOff}`, {
+      where: 'COMMONWATT_METER',
+      hint: 'start the server with COMMONWATT_METER=auto',
+    });
+  return {
+    async start() {
+      log.warn(
+        {},
+        'metering is off (COMMONWATT_METER=off): nothing is booked, limits of grants start from 0',
+      );
+    },
+    async stop() {},
+    recordBatch: ({ items }) => items.map(() => unmetered),
+    meterJob: () => ({ soFar: () => unmetered, finish: async () => unmetered }),
+    setReservations() {},
+    requestsOfGrant: async () => 0,
+    async settle() {},
+    report: () => Promise.reject(refuse()),
+    live: () => nothingMetered,
+    describe: () => [meteringIsOff],
+  };
+}

@@ -1,0 +1,279 @@
+/** Impact reports: what was used, what was there, how well it was used, and what sharing it saves. From the ledger. */
+import { CommonwattError } from '../errors.ts';
+import type { Db } from '../storage/db.ts';
+import type { Basis } from './basis.ts';
+import { embodiedMemoryGrams, embodiedShare } from './embodied.ts';
+import type { Footprint } from './energy.ts';
+import {
+  type CurvePoint,
+  coefficients,
+  curve,
+  floorPerUnit,
+  headlineRur,
+  perUnit,
+  type Rur,
+  rur,
+} from './impact.ts';
+import {
+  type GroupBy,
+  readEntries,
+  readGroups,
+  readIntervals,
+  readTenants,
+  type Scope,
+  type Sums,
+} from './report-queries.ts';
+import { type SharingReport, sharingReport } from './sharing-report.ts';
+
+export interface ReportQuery {
+  from: Date;
+  to: Date;
+  groupBy: GroupBy;
+  scope: Scope;
+}
+
+export interface ReportGroup {
+  key: string;
+  requests: number;
+  rows: number;
+  energyWh: number;
+  idleShareWh: number;
+  carbonGCo2e: number;
+  waterL: number | null;
+  embodiedGCo2e: number;
+  cpuSeconds: number;
+}
+
+/** `ImpactReport` of docs/api.md. A figure that is null has its reason in `unknown`. */
+export interface ImpactReport {
+  from: string;
+  to: string;
+  quality: Footprint['quality'];
+  method: string;
+  methodVersion: string;
+  zone: string;
+  intensityGPerKwh: { value: number; source: string; kind: 'average' };
+  pue: { value: number; assumed: boolean };
+  consumption: {
+    energyWh: number;
+    carbonGCo2e: number;
+    waterL: number | null;
+    embodiedGCo2e: number;
+    requests: number;
+    jobs: number;
+  };
+  supply: { cpuSeconds: number; memoryGbSeconds: number; energyWh: number };
+  split: {
+    requestsWh: number;
+    jobsWh: number;
+    idleWh: number;
+    overheadWh: number;
+    unattributedWh: number;
+    meterWh: number;
+    residualRatio: number;
+  };
+  rur: { headline: number | null; cpu: Rur; memory: Rur; weights: { cpu: number; memory: number } };
+  impact: {
+    totalGCo2e: number;
+    perRequestGCo2e: number | null;
+    perRequestWh: number | null;
+    atFullUtilisationGCo2e: number | null;
+    curve: CurvePoint[];
+    operatingPoint: CurvePoint | null;
+  };
+  sharing: SharingReport;
+  groups: ReportGroup[];
+  unknown: Record<string, string>;
+  notes: string[];
+}
+
+/** What the host is like now, for windows without any interval and for figures the ledger does not hold. */
+export interface ReportHost {
+  basis: Basis;
+  idleW: number;
+  maxW: number;
+  cpuCount: number;
+  memoryBytes: number;
+  /** Relative, of the watts. */
+  uncertainty: number;
+  quality: Footprint['quality'];
+  method: string;
+  methodVersion: string;
+  memoryOfModel(modelId: string): number;
+}
+
+/** W per GB of memory, Cloud Carbon Footprint (.000392 kWh per GB·h); only weighs memory against CPUs. */
+const memoryWattsPerGb = 0.392;
+const qualities = ['measured', 'estimated', 'assumed'] as const;
+
+/** Throws INVALID_REQUEST for a window that ends before it begins. */
+export async function impactReport(db: Db, host: ReportHost, query: ReportQuery): Promise<ImpactReport> {
+  const window = { fromMs: query.from.getTime(), toMs: query.to.getTime() };
+  if (!(window.toMs > window.fromMs)) {
+    throw new CommonwattError('INVALID_REQUEST', 'the window of the report ends before it begins', {
+      where: 'from, to',
+      hint: 'give `from` and `to` as ISO 8601 times with from before to',
+    });
+  }
+  const intervals = await readIntervals(db, window);
+  const platform = await readEntries(db, window, 'all');
+  const scoped = query.scope === 'all' ? platform : await readEntries(db, window, query.scope);
+  const groups = await readGroups(db, window, query.scope, query.groupBy);
+  const tenants = await readTenants(db, window);
+  const { basis } = host;
+
+  const total = platform.sums(() => true);
+  const served = platform.sums(({ kind, note }) => kind !== 'training' && note !== 'other processes');
+  const own = scoped.sums(() => true);
+  const requestsOnly = scoped.sums(({ kind }) => isRequest(kind));
+  const windowH = intervals.cpuSSupplied / host.cpuCount / 3600;
+  const embodiedGPerH = embodiedShare(basis.embodied.grams, basis.embodied.lifeYears, 3600);
+  const busyS = intervals.cpuSUsed + intervals.cpuSOther;
+  const joulesPerCpuS =
+    busyS > 0 ? (total.energyJ - total.idleShareJ) / busyS : (host.maxW - host.idleW) / host.cpuCount;
+  const effectiveMaxW = host.idleW + joulesPerCpuS * host.cpuCount;
+
+  const cpu = rur({
+    used: intervals.cpuSUsed,
+    reserved: intervals.cpuSSupplied,
+    supplied: intervals.cpuSSupplied,
+  });
+  const memory = rur({
+    used: intervals.memoryUsed,
+    reserved: intervals.memoryReserved,
+    supplied: intervals.memorySupplied,
+  });
+  const weights = resourceWeights(host);
+  const c = coefficients({
+    idleW: host.idleW,
+    maxW: effectiveMaxW,
+    pue: basis.pue.value,
+    intensity: basis.intensity.value,
+    embodiedGPerH,
+  });
+  const u = cpu.usedOverSupplied ?? 0;
+  const requests = platform.requests;
+  const perHourAtFull = u > 0 && windowH > 0 ? requests / windowH / u : 0;
+  const perRequestOf = query.scope === 'all' ? served : requestsOnly;
+  const each = (value: number) => (scoped.requests > 0 ? value / scoped.requests : null);
+
+  const unknown: Record<string, string> = { ...basis.water.unknown };
+  if (scoped.requests === 0) {
+    unknown.perRequestGCo2e = 'there was no request in this window';
+    unknown.perRequestWh = 'there was no request in this window';
+  }
+  if (perHourAtFull === 0) unknown.operatingPoint = 'no request was computed in this window';
+  if (intervals.count === 0) unknown.rur = 'nothing was metered in this window';
+
+  return {
+    from: query.from.toISOString(),
+    to: query.to.toISOString(),
+    quality: qualities[Math.max(-1, ...intervals.qualities.map((q) => qualities.indexOf(q)))] ?? host.quality,
+    method: intervals.methods.join(' + ') || host.method,
+    methodVersion: intervals.methodVersions.join(' + ') || host.methodVersion,
+    zone: basis.intensity.zone,
+    intensityGPerKwh: {
+      value: basis.intensity.value,
+      source: basis.intensity.source,
+      kind: basis.intensity.kind,
+    },
+    pue: basis.pue,
+    consumption: {
+      energyWh: own.energyJ / 3600,
+      carbonGCo2e: own.carbonG,
+      waterL: own.waterL,
+      embodiedGCo2e: own.embodiedG,
+      requests: scoped.requests,
+      jobs: scoped.jobs,
+    },
+    supply: {
+      cpuSeconds: intervals.cpuSSupplied,
+      memoryGbSeconds: intervals.memorySupplied,
+      energyWh: intervals.energyJ / 3600,
+    },
+    split: splitOf(platform, intervals.energyJ),
+    rur: {
+      headline: headlineRur([
+        { rur: cpu.usedOverSupplied, weight: weights.cpu },
+        { rur: memory.usedOverSupplied, weight: weights.memory },
+      ]),
+      cpu,
+      memory,
+      weights,
+    },
+    impact: {
+      totalGCo2e: own.carbonG + own.embodiedG,
+      perRequestGCo2e: each(perRequestOf.carbonG + perRequestOf.embodiedG),
+      perRequestWh: each(perRequestOf.energyJ / 3600),
+      atFullUtilisationGCo2e: perHourAtFull > 0 ? floorPerUnit(c, perHourAtFull) : null,
+      curve: perHourAtFull > 0 ? curve(c, perHourAtFull) : [],
+      operatingPoint:
+        perHourAtFull > 0 ? { utilisation: u, gCo2ePerRequest: perUnit(c, u, perHourAtFull) } : null,
+    },
+    sharing: sharingReport({
+      host,
+      windowH,
+      effectiveMaxW,
+      embodiedGPerH,
+      tenants,
+      shared: {
+        idleWh: served.idleShareJ / 3600,
+        dynamicWh: (served.energyJ - served.idleShareJ) / 3600,
+        embodiedG: served.embodiedG,
+      },
+    }),
+    groups,
+    unknown,
+    notes: notesOf(host, query.scope),
+  };
+}
+
+export function isRequest(kind: string): boolean {
+  return kind === 'inference' || kind === 'explanation' || kind === 'evaluation';
+}
+
+function splitOf(
+  platform: { sums(where: (row: { kind: string; note: string | null }) => boolean): Sums },
+  meterJ: number,
+) {
+  const wh = (where: (kind: string) => boolean) => platform.sums(({ kind }) => where(kind)).energyJ / 3600;
+  const entriesJ = platform.sums(() => true).energyJ;
+  return {
+    requestsWh: wh(isRequest),
+    jobsWh: wh((kind) => kind === 'training'),
+    idleWh: wh((kind) => kind === 'idle'),
+    overheadWh: wh((kind) => kind === 'overhead'),
+    unattributedWh: wh((kind) => kind === 'unattributed'),
+    meterWh: meterJ / 3600,
+    residualRatio: meterJ > 0 ? Math.abs(entriesJ - meterJ) / meterJ : 0,
+  };
+}
+
+/** ω in proportion to the impact of each resource at full load, PUE·I·Pmax + M, in g/h; they sum to 1. */
+export function resourceWeights({ basis, maxW, memoryBytes }: ReportHost): { cpu: number; memory: number } {
+  const gPerWh = (basis.pue.value * basis.intensity.value) / 1000;
+  const gb = memoryBytes / 1e9;
+  const memoryG = Math.min(embodiedMemoryGrams(gb), basis.embodied.grams / 2);
+  const perHour = (grams: number) => embodiedShare(grams, basis.embodied.lifeYears, 3600);
+  const memory = gPerWh * memoryWattsPerGb * gb + perHour(memoryG);
+  const cpu = gPerWh * maxW + perHour(basis.embodied.grams - memoryG);
+  return { cpu: cpu / (cpu + memory), memory: memory / (cpu + memory) };
+}
+
+function notesOf({ basis, quality, uncertainty }: ReportHost, scope: Scope): string[] {
+  return [
+    ...(scope === 'all'
+      ? []
+      : [
+          'consumption, impact and groups are your organisation’s; supply, split, RUR and sharing are the platform’s',
+        ]),
+    ...(quality === 'measured' ? [] : [`energy is estimated, ±${Math.round(uncertainty * 100)} %`]),
+    ...(basis.pue.assumed ? ['the PUE is not known; 1 is used, so the building is not included'] : []),
+    ...(basis.water.assumed ? [`the water of the grid is assumed: ${basis.water.source}`] : []),
+    ...(basis.embodied.assumed
+      ? ['embodied carbon is estimated from the number of CPUs and the memory']
+      : []),
+    'the grid intensity is a yearly average, location-based; no certificates or offsets are counted',
+    'CPUs are not reserved for single deployments: all of them stand ready for all',
+  ];
+}
