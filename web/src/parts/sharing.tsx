@@ -19,7 +19,7 @@ export function Sharing({ sharing }: { sharing: SharingReport }) {
           <thead>
             <tr>
               <th scope="col">Way to run it</th>
-              <th scope="col">Carbon</th>
+              <th scope="col">CO₂e</th>
               <th scope="col">Saved by sharing</th>
             </tr>
           </thead>
@@ -29,7 +29,7 @@ export function Sharing({ sharing }: { sharing: SharingReport }) {
                 Shared, as metered
                 <Bar percent={width(sharing.shared.carbonGCo2e ?? 0)} />
               </th>
-              <td>{quantity(sharing.shared.carbonGCo2e, 'gCO₂e')}</td>
+              <td>{quantity(sharing.shared.carbonGCo2e, 'g')}</td>
               <td />
             </tr>
             {sharing.baselines.map((baseline) => (
@@ -92,9 +92,9 @@ function BaselineRow(props: { baseline: Baseline; headline: boolean; percent: nu
         <span className="quiet baseline-description">{baseline.description}</span>
         <Bar percent={props.percent} />
       </th>
-      <td>{quantity(baseline.carbonGCo2e, 'gCO₂e')}</td>
+      <td>{quantity(baseline.carbonGCo2e, 'g')}</td>
       <td className={baseline.savingGCo2e !== null && baseline.savingGCo2e < 0 ? 'worse' : ''}>
-        {signedQuantity(baseline.savingGCo2e, 'gCO₂e')}
+        {signedQuantity(baseline.savingGCo2e, 'g')}
         {baseline.savingPercent !== null && (
           <span className="quiet">{` ${percentValue(baseline.savingPercent)}`}</span>
         )}

@@ -1,7 +1,7 @@
 /**
  * The playground: a drawing goes to a model, its prediction, explanation and footprints come back.
  */
-import { useState } from 'react';
+import { useEffect, useRef, useState } from 'react';
 import { ProblemNote } from '../parts/problem-note.tsx';
 import { asProblem, isAbort, type Problem } from '../server/problem.ts';
 import type { Server } from '../server/server.ts';
@@ -59,29 +59,37 @@ function Playground(props: { server: Server; model: Model; organisation: string 
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState<Busy>(null);
 
+  const inFlight = useRef<AbortController | null>(null);
+  useEffect(() => () => inFlight.current?.abort(), []);
+
   // Another drawing has another answer: what is shown always belongs to what is drawn.
   const draw = (change: (before: Drawing) => Drawing) => {
+    inFlight.current?.abort();
     setDrawing(change);
     setAnswer(null);
     setExplanation(null);
     setProblem(null);
   };
-  const attempt = async (what: Busy, work: () => Promise<void>) => {
+  const attempt = async (what: Busy, work: (signal: AbortSignal) => Promise<void>) => {
+    // A busy button stays in reach: a disabled one would drop the keyboard's focus.
+    if (busy !== null) return;
+    const controller = new AbortController();
+    inFlight.current = controller;
     setBusy(what);
     setProblem(null);
     try {
-      await work();
+      await work(controller.signal);
     } catch (thrown) {
       if (!isAbort(thrown)) setProblem(asProblem(thrown));
     }
     setBusy(null);
   };
   const predict = () =>
-    attempt('predict', async () => {
-      if (input) setAnswer(await server.infer(model.flat, input, drawing));
+    attempt('predict', async (signal) => {
+      if (input) setAnswer(await server.infer(model.flat, input, drawing, signal));
     });
   const explain = () =>
-    attempt('explain', async () => setExplanation(await server.explain(model.flat, drawing)));
+    attempt('explain', async (signal) => setExplanation(await server.explain(model.flat, drawing, signal)));
 
   return (
     <div className="playground" aria-busy={busy !== null}>
@@ -93,13 +101,14 @@ function Playground(props: { server: Server; model: Model; organisation: string 
           onDraw={draw}
         />
         <div className="row actions">
-          <button type="button" disabled={busy !== null || isBlank(drawing)} onClick={predict}>
+          <button type="button" disabled={isBlank(drawing)} aria-disabled={busy !== null} onClick={predict}>
             {busy === 'predict' ? 'Predicting…' : 'Predict'}
           </button>
           <button
             type="button"
             className="secondary"
-            disabled={busy !== null || answer === null || !mayExplain(model)}
+            disabled={answer === null || !mayExplain(model)}
+            aria-disabled={busy !== null}
             onClick={explain}
           >
             {busy === 'explain' ? 'Explaining…' : 'Explain'}

@@ -1,0 +1,169 @@
+/** The first page in real Chromium, against the real server after its first example. */
+import { mkdirSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import axe from 'axe-core';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { complaintsOf, launchChromium } from './chromium.ts';
+import { startExampleServer } from './server.ts';
+
+const results = fileURLToPath(new URL('../../test-results/', import.meta.url));
+
+let server: Awaited<ReturnType<typeof startExampleServer>>;
+let browser: Browser;
+
+beforeAll(async () => {
+  mkdirSync(results, { recursive: true });
+  server = await startExampleServer();
+  browser = await launchChromium();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await server?.stop();
+});
+
+/** A fresh tab of a caller; `use` ends before its complaints are counted. */
+async function visit(apiKey: string, use: (page: Page) => Promise<void>, options = {}): Promise<void> {
+  const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+  const page = await context.newPage();
+  const complaints = complaintsOf(page);
+  await page.goto(`${server.baseUrl}/#key=${encodeURIComponent(apiKey)}`);
+  await use(page);
+  expect(complaints).toEqual([]);
+  await context.close();
+}
+
+async function cellMiddle(page: Page, cell: number): Promise<{ x: number; y: number }> {
+  const box = await page.locator(`[data-cell="${cell}"]`).boundingBox();
+  if (!box) throw new Error(`cell ${cell} is not on the page`);
+  return { x: box.x + box.width / 2, y: box.y + box.height / 2 };
+}
+
+/** A vertical line with the pointer: the digit one. */
+async function drawOne(page: Page): Promise<void> {
+  await page.locator('[data-cell="0"]').scrollIntoViewIfNeeded();
+  const from = await cellMiddle(page, 15);
+  const to = await cellMiddle(page, 84);
+  await page.mouse.move(from.x, from.y);
+  await page.mouse.down();
+  await page.mouse.move(to.x, to.y, { steps: 8 });
+  await page.mouse.up();
+}
+
+async function expectExplanation(page: Page): Promise<void> {
+  await page.locator('.heat-map').waitFor();
+  expect(await page.locator('.heat-cell').count()).toBe(100);
+  const joules = await page.getByTestId('explanation-joules').textContent();
+  expect(joules).toMatch(/^\d[\d.]*\s[nµmk]?J$/);
+}
+
+describe('the page, for a caller of another organisation', () => {
+  it('draws, predicts and explains, and shows what each of them used', async () => {
+    await visit(server.example.consumer.apiKey, async (page) => {
+      await page.getByText(server.example.consumer.organisation, { exact: true }).waitFor();
+      expect(page.url()).not.toContain('key');
+      await drawOne(page);
+      await page.getByRole('button', { name: 'Predict' }).click();
+      const probability = Number(await page.getByTestId('probability').textContent());
+      expect(probability).toBeGreaterThanOrEqual(0);
+      expect(probability).toBeLessThan(0.5);
+      expect(await page.locator('.verdict').textContent()).toBe('odd');
+      const footprint = page.locator('.prediction .footprint');
+      expect(await footprint.textContent()).toMatch(/Wh.*gCO₂e.*(measured|estimated|assumed).*provisional/);
+
+      await page.getByRole('button', { name: 'Explain' }).click();
+      await expectExplanation(page);
+      await page.locator('.point').waitFor();
+      await page.screenshot({ path: `${results}page.png`, fullPage: true });
+    });
+  });
+
+  it('can be used by keyboard alone', async () => {
+    await visit(server.example.consumer.apiKey, async (page) => {
+      await page.locator('[data-cell="0"]').waitFor();
+      await page.locator('#playground-title').waitFor();
+      for (let presses = 0; presses < 20; presses++) {
+        await page.keyboard.press('Tab');
+        if ((await page.locator('[data-cell="0"]:focus').count()) === 1) break;
+      }
+      for (const key of ['ArrowDown', 'ArrowRight', 'ArrowRight', 'ArrowRight', 'ArrowRight'])
+        await page.keyboard.press(key);
+      for (let row = 0; row < 8; row++) {
+        await page.keyboard.press('Space');
+        await page.keyboard.press('ArrowDown');
+      }
+      expect(await page.locator('.drawing-cell[aria-pressed="true"]').count()).toBe(8);
+      expect(await page.locator('[data-cell="14"]').getAttribute('aria-label')).toBe(
+        'row 2, column 5: 95\u00a0% ink',
+      );
+
+      await page.getByRole('button', { name: 'Predict' }).focus();
+      await page.keyboard.press('Enter');
+      await page.getByTestId('probability').waitFor();
+      await page.keyboard.press('Tab');
+      await page.keyboard.press('Enter');
+      await expectExplanation(page);
+    });
+  });
+
+  it.each(['light', 'dark'] as const)('meets WCAG AA in %s colours', async (colorScheme) => {
+    await visit(
+      server.example.consumer.apiKey,
+      async (page) => {
+        await page.getByRole('button', { name: 'two', exact: true }).click();
+        await page.getByRole('button', { name: 'Predict' }).click();
+        await page.getByTestId('probability').waitFor();
+        await page.getByRole('button', { name: 'Explain' }).click();
+        await expectExplanation(page);
+        await page.locator('.baselines').waitFor();
+        await page.evaluate(axe.source);
+        const violations = await page.evaluate(
+          `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] })
+             .then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`,
+        );
+        expect(violations).toEqual([]);
+      },
+      { colorScheme },
+    );
+  });
+
+  it('fits a telephone', async () => {
+    await visit(
+      server.example.consumer.apiKey,
+      async (page) => {
+        await page.locator('.baselines').waitFor();
+        expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
+        await page.screenshot({ path: `${results}page-narrow.png`, fullPage: true });
+      },
+      { viewport: { width: 390, height: 844 } },
+    );
+  });
+});
+
+describe('the page, for the owner', () => {
+  it('loads a row of the test split into the drawing', async () => {
+    await visit(server.example.owner.apiKey, async (page) => {
+      await page.getByLabel('Test row').fill('7');
+      await page.getByRole('button', { name: 'Load example row' }).click();
+      await page.getByText(/^Row 7: its label is [01]\.$/).waitFor();
+      expect(await page.locator('.drawing-cell[aria-pressed="true"]').count()).toBeGreaterThan(0);
+    });
+  });
+});
+
+describe('the page, for a stranger', () => {
+  it('refuses an unknown key, says why, and forgets a key on signing out', async () => {
+    const page = await browser.newPage();
+    await page.goto(server.baseUrl);
+    await page.getByLabel('API key').fill('cw_unknown');
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('alert').waitFor();
+    await page.getByLabel('API key').fill(server.example.consumer.apiKey);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.reload();
+    await page.getByLabel('API key').waitFor();
+    await page.close();
+  });
+});
