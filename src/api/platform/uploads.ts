@@ -16,17 +16,15 @@ export function acceptOnly(app: PlatformApp, contentType: string): void {
 /** Throws INVALID_REQUEST (no body, cut short) and PAYLOAD_TOO_LARGE, at the first byte that is too many. */
 export async function collectBody(request: FastifyRequest, maxBytes: number): Promise<Buffer> {
   const { body } = request;
-  if (!(body instanceof Readable)) {
-    throw new CommonwattError('INVALID_REQUEST', 'the request has no body', {
-      where: 'body',
-      hint: 'send the bytes of the file as the body, e.g. curl --data-binary @FILE',
-    });
-  }
+  if (!(body instanceof Readable)) throw empty();
   const length = request.headers['content-length'];
-  if (length === undefined) return collectUnknown(body, maxBytes);
-  const declared = Number(length);
+  const declared = Number(length ?? 0);
   if (declared > maxBytes) throw tooLarge(maxBytes);
-  return collectDeclared(body, declared);
+  const bytes = await (length === undefined
+    ? collectUnknown(body, maxBytes)
+    : collectDeclared(body, declared));
+  if (bytes.length === 0) throw empty();
+  return bytes;
 }
 
 async function collectDeclared(body: Readable, declared: number): Promise<Buffer> {
@@ -58,6 +56,13 @@ async function* chunks(body: Readable): AsyncGenerator<Buffer> {
   for await (const chunk of body.iterator({ destroyOnReturn: false })) {
     if (chunk instanceof Buffer) yield chunk;
   }
+}
+
+function empty() {
+  return new CommonwattError('INVALID_REQUEST', 'the request has no body', {
+    where: 'body',
+    hint: 'send the bytes of the file as the body, e.g. curl --data-binary @FILE',
+  });
 }
 
 function tooLarge(maxBytes: number) {

@@ -1,0 +1,261 @@
+/**
+ * A house for tests of the doors: identity, gate, grants, registry, data sets and jobs are the real ones over a
+ * temp database; what computes, measures or stores artifacts is replaced by the smallest thing that answers.
+ */
+import { createHash, randomUUID } from 'node:crypto';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { Datasets } from '../../../datasets/datasets.ts';
+import { impactJson, unmetered } from '../../../energy/footprint.ts';
+import { CommonwattError } from '../../../errors.ts';
+import { recordAudit } from '../../../gate/audit.ts';
+import { type TestPlatform, testPlatform } from '../../../gate/testing/platform.ts';
+import { Jobs } from '../../../jobs/jobs.ts';
+import type { ModelSignature, VersionRecord } from '../../../models/models.ts';
+import { Registry } from '../../../models/registry.ts';
+import type { Deployment } from '../../../serve/deployments.ts';
+import type { ServedVersion } from '../../../serve/serve.ts';
+import { createHttp, type Http } from '../../http.ts';
+import type { House } from '../house.ts';
+import { platformRoutes } from '../platform.ts';
+
+export interface TestHouse extends TestPlatform, Http {
+  house: House;
+  /** Ids of versions whose gate counts as passed. */
+  passed: Set<string>;
+  /** Whose usage each report was asked for. */
+  scopes: unknown[];
+  /** What `explain` throws next; undefined: it answers. */
+  explainFails: { with?: Error };
+  call(
+    key: string | undefined,
+    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+    url: string,
+    body?: object | Buffer | string,
+    headers?: Record<string, string>,
+  ): Promise<Answer>;
+}
+
+export interface Answer {
+  status: number;
+  headers: Record<string, unknown>;
+  text: string;
+  json: ReturnType<JSON['parse']>;
+}
+
+const signature: ModelSignature = {
+  inputs: [{ name: 'input', datatype: 'FP32', shape: [-1, 2] }],
+  outputs: [{ name: 'output', datatype: 'FP32', shape: [-1, 1] }],
+};
+
+export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: number } = {}) {
+  const platform = await testPlatform();
+  const { db } = platform;
+  const blobs = new Map<string, Buffer>();
+  const store = {
+    async stage(_organisationId: string, content: Buffer | AsyncIterable<Uint8Array>) {
+      if (!(content instanceof Buffer)) throw new TypeError('tests store buffers');
+      const sha256 = createHash('sha256').update(content).digest('hex');
+      blobs.set(sha256, content);
+      return { sha256, sizeBytes: content.length, record: async () => {} };
+    },
+    put: (organisationId: string, bytes: Buffer) => store.stage(organisationId, bytes),
+    async read(_organisationId: string, sha256: string) {
+      const bytes = blobs.get(sha256);
+      if (!bytes) throw new CommonwattError('STORE_FAILED', 'no such blob');
+      return bytes;
+    },
+  };
+  const registry = new Registry({
+    db,
+    artifacts: store,
+    inspect: async (bytes) => {
+      if (!bytes.toString('latin1').startsWith('model'))
+        throw new CommonwattError('UNSUPPORTED_FORMAT', 'the bytes are no model');
+      return { format: 'keras-h5', signature, onnx: Buffer.from(`onnx of ${bytes.toString('latin1')}`) };
+    },
+    changed: () => platform.gate.policyChanged(),
+  });
+  const datasets = new Datasets({ db, artifacts: store, audit: recordAudit });
+  const jobs = new Jobs({
+    db,
+    audit: recordAudit,
+    log: pino({ level: 'silent' }),
+    handlers: { train: { check: async (_organisationId, config) => config, run: async () => null } },
+  });
+  const passed = new Set<string>();
+  const scopes: unknown[] = [];
+  const explainFails: { with?: Error } = {};
+  const house: House = {
+    gate: platform.gate,
+    identity: platform.identity,
+    grants: platform.grants,
+    registry,
+    datasets,
+    jobs,
+    deployments: deploymentsInMemory(),
+    evaluations: {
+      evaluate: async ({ served, model, dataset, split, principal }) => ({
+        id: randomUUID(),
+        model,
+        version: served.version,
+        dataset,
+        split,
+        rows: 3,
+        createdAt: new Date().toISOString(),
+        createdBy: principal.member,
+        passed: true,
+        metrics: {
+          accuracy: { value: 0.9, low: 0.8, high: 1 },
+          rocAuc: { value: null, low: null, high: null, unknown: 'one class only' },
+          logLoss: { value: 0.2, low: 0.1, high: 0.3 },
+          calibrationError: { value: 0.02, low: 0.01, high: 0.03 },
+          brierScore: { value: 0.02, low: 0.01, high: 0.03 },
+        },
+        majorityClassAccuracy: 0.5,
+        gate: { passed: true, rules: [{ metric: 'accuracy', min: 0.5, value: 0.9, passed: true }] },
+        impact: impactJson(unmetered),
+      }),
+      list: async () => [],
+      passedGate: async (versionId) => passed.has(versionId),
+    },
+    explainer: {
+      sourcesOf: async () => ({
+        background: { x: new Float32Array(2), rows: 1, description: 'zeros' },
+        featureNames: undefined,
+      }),
+      explain: async ({ instances }) => {
+        if (explainFails.with) throw explainFails.with;
+        return instances.map((instance) => ({
+          attributions: instance.map((value, feature) => ({ feature: `f${feature}`, value })),
+          baseValue: 0,
+          prediction: 1,
+          output: 'probability' as const,
+          method: 'permutation_shap' as const,
+          background: 'zeros',
+          modelCalls: 1,
+          modelRows: 1,
+          additivityGap: 0,
+          impact: impactJson(unmetered),
+        }));
+      },
+    },
+    energy: {
+      report: async ({ scope }) => {
+        scopes.push(scope);
+        throw new CommonwattError('NOT_READY', 'nothing is metered in this test');
+      },
+      live: () => ({
+        rur: 0.5,
+        energyWh: 1,
+        carbonGCo2e: null,
+        requests: 3,
+        powerW: 12,
+        quality: 'assumed' as const,
+      }),
+    },
+    artifacts: store,
+    limits: { maxArtifactBytes: options.maxArtifactBytes ?? 4000 },
+  };
+  const { app, rules } = await createHttp({
+    config: { host: '127.0.0.1' },
+    log: pino({ level: 'silent' }),
+    gate: platform.gate,
+    metrics: { contentType: 'text/plain', metrics: async () => 'commonwatt_up 1\n' },
+    ready: () => true,
+    version: '0.0.0-test',
+    webRoot: options.webRoot,
+  });
+  await app.register(platformRoutes, house);
+  const result: TestHouse = {
+    ...platform,
+    app,
+    rules,
+    house,
+    passed,
+    scopes,
+    explainFails,
+    call: (key, method, url, body, headers) => call(app, key, method, url, body, headers),
+    async close() {
+      await app.close();
+      await platform.close();
+    },
+  };
+  return result;
+}
+
+async function call(
+  app: FastifyInstance,
+  key: string | undefined,
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+  url: string,
+  body?: object | Buffer | string,
+  headers: Record<string, string> = {},
+): Promise<Answer> {
+  const response = await app.inject({
+    method,
+    url,
+    headers: { ...(key === undefined ? {} : { authorization: `Bearer ${key}` }), ...headers },
+    ...(body === undefined ? {} : { payload: body }),
+  });
+  const isJson = String(response.headers['content-type']).includes('json');
+  return {
+    status: response.statusCode,
+    headers: response.headers,
+    text: response.body,
+    json: isJson ? JSON.parse(response.body) : undefined,
+  };
+}
+
+function deploymentsInMemory(): House['deployments'] {
+  const live = new Map<string, { deployment: Deployment; served: ServedVersion }>();
+  const make = (modelId: string, version: VersionRecord) => {
+    const id = randomUUID();
+    return {
+      deployment: {
+        id,
+        modelId,
+        versionId: version.id,
+        version: version.number,
+        state: 'ready' as const,
+        createdAt: new Date().toISOString(),
+      },
+      served: {
+        deploymentId: id,
+        modelId,
+        versionId: version.id,
+        version: version.number,
+        signature: version.signature,
+      },
+    };
+  };
+  return {
+    async create(model, version) {
+      const known = [...live.values()].find(({ deployment }) => deployment.versionId === version.id);
+      if (known) return known.deployment;
+      const made = make(model.id, version);
+      live.set(made.deployment.id, made);
+      return made.deployment;
+    },
+    list: (modelIds) =>
+      [...live.values()]
+        .map(({ deployment }) => deployment)
+        .filter(({ modelId }) => modelIds.includes(modelId)),
+    get: (id) => live.get(id)?.deployment,
+    async remove(id) {
+      live.delete(id);
+    },
+    served(modelId, { version } = {}) {
+      const found = [...live.values()].find(
+        ({ served }) => served.modelId === modelId && (version === undefined || served.version === version),
+      );
+      if (!found) throw new CommonwattError('VERSION_NOT_FOUND', 'not deployed');
+      return found.served;
+    },
+    async routesChanged() {},
+    borrow: async (model, version) => ({
+      served: make(model.id, version).served,
+      giveBack: async () => {},
+    }),
+  };
+}
