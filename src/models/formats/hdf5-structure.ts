@@ -43,6 +43,8 @@ export interface StructureLimits {
 
 const maxDepth = 32;
 const maxChunkBytes = 64 * 1024 * 1024;
+/** Weights hardly shrink; what unpacks to more than this many times the file is a bomb. */
+const maxUnpacking = 64;
 
 /** The tree of groups and data sets. Throws CORRUPT_MODEL, UNSAFE_MODEL or UNSUPPORTED_FORMAT. */
 export function readStructure(bytes: Buffer, limits: StructureLimits): Hdf5Group {
@@ -62,6 +64,7 @@ class Walk {
   readonly #bytes: Hdf5Bytes;
   readonly #limits: StructureLimits;
   readonly #seen = new Map<number, Hdf5Node>();
+  #chunkedBytes = 0;
 
   constructor(bytes: Hdf5Bytes, limits: StructureLimits) {
     this.#bytes = bytes;
@@ -141,6 +144,10 @@ class Walk {
     if (layout.kind === 'chunked') {
       if (layout.bytes > maxChunkBytes)
         throw unsafe(`${declared} in chunks of ${layout.bytes} bytes; the limit is ${maxChunkBytes}`, path);
+      this.#chunkedBytes += bytes;
+      const allowed = maxUnpacking * this.#bytes.length + 2 ** 20;
+      if (this.#chunkedBytes > allowed)
+        throw unsafe(`${declared}: chunked data would unpack to more than ${allowed} bytes`, path);
     } else if (bytes > layout.bytes)
       throw unsafe(`${declared}: ${bytes} bytes, but the file holds ${layout.bytes} for it`, path);
   }
