@@ -21,7 +21,7 @@ export function ImpactSection({ report }: { report: Polled<ImpactReport> }) {
             <h3>What a request costs at each utilisation</h3>
             <ImpactCurve
               curve={data.impact.curve}
-              operatingPoint={data.impact.operatingPoint}
+              operatingPoint={data.impact.operatingPoint?.utilisation ?? null}
               floor={data.impact.atFullUtilisationGCo2e}
             />
             <p className="quiet">{curveText(data)}</p>
@@ -47,7 +47,7 @@ export function ImpactSection({ report }: { report: Polled<ImpactReport> }) {
 function curveText({ impact }: ImpactReport): string {
   const { operatingPoint, atFullUtilisationGCo2e: floor } = impact;
   const floorText = floor === null ? '' : `The floor, at full use, is ${quantity(floor, 'gCO₂e')}.`;
-  const now = pointAt(plottedCurve(impact.curve), operatingPoint);
+  const now = pointAt(plottedCurve(impact.curve), operatingPoint?.utilisation ?? null);
   if (!now || !floor) return floorText;
   return `${floorText} At ${percent(now.utilisation)} a request carries ${times(now.gCo2e / floor)} times that: the rest pays for machines that wait.`;
 }
@@ -64,7 +64,7 @@ function Split({ split }: { split: ImpactReport['split'] }) {
   if (total <= 0) return null;
   return (
     <>
-      <h3>Where the energy went</h3>
+      <h3>Where the platform’s energy went</h3>
       <div className="split" aria-hidden="true">
         {parts.map(([name, wattHours]) => (
           <span key={name} className={name} style={{ flexGrow: (wattHours ?? 0) / total }} />

@@ -32,18 +32,14 @@ export function LiveSection({ server, report }: { server: Server; report: Polled
           />
         </Tile>
         <Tile name="Energy so far" value={quantity(data?.consumption.energyWh, 'Wh')}>
-          {data && <IdleShare report={data} />}
+          {data &&
+            `${hoursOf(data)}; ${percent(shareOf(data.split.idleWh, data.split.meterWh))} of the platform’s energy idles`}
         </Tile>
         <Tile name="Carbon" value={quantity(data?.consumption.carbonGCo2e, 'gCO₂e')}>
-          {data && (
-            <span title={data.intensityGPerKwh.source}>
-              {`${data.zone}: ${quantity(data.intensityGPerKwh.value, 'g/kWh')} (${data.intensityGPerKwh.kind}), PUE ${data.pue.value}${data.pue.assumed ? ' assumed' : ''}`}
-            </span>
-          )}
+          {data && <CarbonBasis report={data} />}
         </Tile>
         <Tile name="Requests" value={whole(data?.consumption.requests)}>
-          {data &&
-            `${whole(data.consumption.jobs)} jobs · ${quantity(data.impact.perRequestGCo2e, 'gCO₂e')} each`}
+          {data && perRequest(data)}
         </Tile>
       </dl>
     </section>
@@ -60,7 +56,23 @@ function Tile({ name, value, children }: { name: string; value: string; children
   );
 }
 
-function IdleShare({ report }: { report: ImpactReport }) {
-  const { idleWh, meterWh } = report.split;
-  return <>{`${percent(shareOf(idleWh, meterWh))} of it idle`}</>;
+function CarbonBasis({ report }: { report: ImpactReport }) {
+  const { intensityGPerKwh: intensity, pue, zone, consumption } = report;
+  return (
+    <span title={intensity.source}>
+      {`+ ${quantity(consumption.embodiedGCo2e, 'g')} embodied · ${zone} ${quantity(intensity.value, 'g/kWh')} (${intensity.kind}), PUE ${pue.value}${pue.assumed ? ' assumed' : ''}`}
+    </span>
+  );
+}
+
+function hoursOf({ from, to }: ImpactReport): string {
+  return `last ${whole(Math.round((Date.parse(to) - Date.parse(from)) / 3_600_000))} hours`;
+}
+
+function perRequest({ consumption, impact, unknown }: ImpactReport): string {
+  const jobs = `${whole(consumption.jobs)} ${consumption.jobs === 1 ? 'job' : 'jobs'}`;
+  const each = impact.perRequestGCo2e;
+  return each === null
+    ? `${jobs} · ${unknown.perRequestGCo2e ?? 'nothing per request yet'}`
+    : `${jobs} · ${quantity(each, 'gCO₂e')} a request, embodied included`;
 }

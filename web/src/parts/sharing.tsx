@@ -74,7 +74,7 @@ function Headline({ sharing }: { sharing: SharingReport }) {
       </p>
       {low !== null && high !== null && (
         <p className="quiet">
-          {`5–95 % interval: ${signedQuantity(low, 'gCO₂e')} to ${signedQuantity(high, 'gCO₂e')}`}
+          {`5–95 % interval of the saving: ${percentValue(low)} to ${percentValue(high)}`}
         </p>
       )}
       {!distinguishable && <p className="badge warn">not distinguishable from 0</p>}

@@ -32,8 +32,13 @@ export function Footprint({ impact }: { impact: Impact | null }) {
         </span>
       </p>
       {reasons.length > 0 && (
-        <p className="quiet">{`Unknown: ${reasons.map(([field, reason]) => `${field} (${reason})`).join(', ')}`}</p>
+        <p className="quiet">{`Unknown: ${reasons.map(([field, reason]) => `${nameOf(field)} (${reason})`).join(', ')}`}</p>
       )}
     </div>
   );
+}
+
+/** `waterL` is water: the unit is no part of what is unknown. */
+function nameOf(field: string): string {
+  return field.replace(/(L|Wh|GCo2e)$/, '');
 }

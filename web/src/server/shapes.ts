@@ -118,13 +118,14 @@ export interface ImpactReport {
     perRequestGCo2e: number | null;
     atFullUtilisationGCo2e: number | null;
     curve: CurvePoint[];
-    /** The utilisation, 0 … 1, at which the machine ran. */
-    operatingPoint: number | null;
+    /** Where the machine ran; null without a request. */
+    operatingPoint: CurvePoint | null;
   };
   sharing: {
     headlineBaseline: string;
     savingGCo2e: number | null;
     savingPercent: number | null;
+    /** 5th and 95th percentile of the saving, in per cent. */
     low: number | null;
     high: number | null;
     distinguishable: boolean;
