@@ -1,5 +1,5 @@
 /** `commonwatt evaluate`: how good a version is, with intervals, and whether it may go to production. */
-import type { Evaluation, SplitName } from '@commonwatt/client';
+import type { Evaluation, GateRule, SplitName } from '@commonwatt/client';
 import { type Command, Option } from 'commander';
 import { connect, type ServerOptions } from './connection.ts';
 import { showImpact } from './quantities.ts';
@@ -45,11 +45,8 @@ export function evaluationLines(name: string, evaluation: Evaluation): string[] 
     low === null || high === null ? '' : `95 %: ${figure(low)} … ${figure(high)}`,
   ]);
   const rules = evaluation.gate.rules.map((rule) => {
-    const wanted = [
-      rule.min === undefined ? '' : `≥ ${rule.min}`,
-      rule.max === undefined ? '' : `≤ ${rule.max}`,
-    ];
-    return `  ${rule.passed ? 'passed' : 'FAILED'}  ${rule.metric} ${wanted.filter(Boolean).join(' and ')}`;
+    const verdict = rule.passed === null ? 'not run' : rule.passed ? 'passed ' : 'FAILED ';
+    return `  ${verdict}  ${rule.metric} ${bounds(rule)} (is ${figure(rule.value)})${rule.reason ? `: ${rule.reason}` : ''}`;
   });
   return [
     `${name} on ${evaluation.dataset} (${evaluation.split}, ${evaluation.rows} rows)`,
@@ -59,4 +56,14 @@ export function evaluationLines(name: string, evaluation: Evaluation): string[] 
     ...rules,
     `used ${showImpact(evaluation.impact)}`,
   ];
+}
+
+function bounds({ min, max, above, minGain }: GateRule): string {
+  const parts = [
+    min === undefined ? '' : `≥ ${min}`,
+    max === undefined ? '' : `≤ ${max}`,
+    above === undefined ? '' : `> ${above}`,
+    minGain === undefined ? '' : `better by ${minGain}`,
+  ];
+  return parts.filter(Boolean).join(' and ');
 }

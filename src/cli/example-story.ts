@@ -36,7 +36,7 @@ export async function storyOfUse(
     for (const line of explanationLines(explanation, terminal.outIsTty)) terminal.out(`${line}\n`);
   const report = await settledReport(acme, signal);
   const { split } = report;
-  if (split.meterWh > 0)
+  if (split.meterWh !== null && split.idleWh !== null && split.meterWh > 0)
     say(
       'idle',
       `${showEnergy(split.idleWh)} of ${showEnergy(split.meterWh)} metered (${showPercent(split.idleWh / split.meterWh)}) was the host waiting for work`,

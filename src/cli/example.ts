@@ -111,8 +111,8 @@ async function firstTime(
 }
 
 function dataLine({ name, rows, features, report }: Dataset): string {
-  const bad = report.checks.filter(({ passed }) => !passed).length;
-  return `${name}: ${rows} rows × ${features.length} inputs; ${report.checks.length} checks, ${bad === 0 ? 'all passed' : `${bad} with remarks`}`;
+  const remarks = report.checks.filter(({ passed }) => !passed).map(({ message }) => message);
+  return `${name}: ${rows} rows × ${features.length} inputs; ${report.checks.length} checks, ${remarks.length === 0 ? 'all passed' : `remarked: ${remarks.join('; ')}`}`;
 }
 
 /** Goes on with a training that is there already: queued, running (the server resumed it) or finished. */

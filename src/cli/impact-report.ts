@@ -1,12 +1,10 @@
 /** An impact report for people. Every figure says how it is known; what is unknown says why; losses are shown. */
-import type { ImpactReport } from '@commonwatt/client';
+import type { Figure, ImpactReport } from '@commonwatt/client';
 import { showCarbon, showEnergy, showPercent, showWater, significant } from './quantities.ts';
 import { table } from './terminal.ts';
 
 export function impactLines(report: ImpactReport): string[] {
   const { consumption, supply, split, impact, rur } = report;
-  const maybe = (value: number | null, show: (value: number) => string) =>
-    value === null ? 'unknown' : show(value);
   return [
     `Impact ${report.from} … ${report.to}`,
     `  ${report.quality} by ${report.method}; grid ${report.zone} ${significant(report.intensityGPerKwh.value)} gCO2e/kWh (${report.intensityGPerKwh.kind}, ${report.intensityGPerKwh.source}); PUE ${report.pue.value}${report.pue.assumed ? ' (assumed)' : ''}`,
@@ -30,8 +28,8 @@ export function impactLines(report: ImpactReport): string[] {
     `  ${significant(supply.cpuSeconds)} CPU s, ${significant(supply.memoryGbSeconds)} GB s, ${showEnergy(supply.energyWh)}`,
     `  RUR ${showPercent(rur.headline)}  (CPU ${showPercent(rur.cpu.usedOverSupplied)}, memory ${showPercent(rur.memory.usedOverSupplied)})`,
     'Impact f(RUR)',
-    `  ${showCarbon(impact.totalGCo2e)} in total; for a request ${maybe(impact.perRequestGCo2e, showCarbon)} and ${maybe(impact.perRequestWh, showEnergy)}`,
-    `  at full utilisation a request would be ${maybe(impact.atFullUtilisationGCo2e, showCarbon)}`,
+    `  ${showCarbon(impact.totalGCo2e)} in total; for a request ${showCarbon(impact.perRequestGCo2e)} and ${showEnergy(impact.perRequestWh)}`,
+    `  at full utilisation a request would be ${showCarbon(impact.atFullUtilisationGCo2e)}`,
     'Sharing against everyone running their own',
     ...sharingLines(report),
     ...groupLines(report),
@@ -42,10 +40,11 @@ export function impactLines(report: ImpactReport): string[] {
 
 export function sharingLines({ sharing }: ImpactReport): string[] {
   const baseline = sharing.baselines.find(({ id }) => id === sharing.headlineBaseline);
-  const verb = sharing.savingGCo2e < 0 ? 'costs' : 'saves';
-  const percent = (value: number) => `${value.toFixed(1)} %`;
+  const costs = sharing.savingGCo2e !== null && sharing.savingGCo2e < 0;
+  const amount = costs && sharing.savingGCo2e !== null ? -sharing.savingGCo2e : sharing.savingGCo2e;
+  const percent = (value: Figure) => showPercent(value === null ? null : value / 100);
   return [
-    `  ${verb} ${showCarbon(Math.abs(sharing.savingGCo2e))} (${percent(sharing.savingPercent)}; 5–95 %: ${percent(sharing.low)} … ${percent(sharing.high)}) against ${sharing.headlineBaseline}${baseline ? `, ${baseline.name}` : ''}${sharing.distinguishable ? '' : ': not distinguishable from 0'}`,
+    `  ${costs ? 'costs' : 'saves'} ${showCarbon(amount)} (${percent(sharing.savingPercent)}; 5–95 %: ${percent(sharing.low)} … ${percent(sharing.high)}) against ${sharing.headlineBaseline}${baseline ? `, ${baseline.name}` : ''}${sharing.distinguishable ? '' : ': not distinguishable from 0'}`,
     ...table(
       sharing.baselines.map(({ id, name, carbonGCo2e, savingPercent }) => [
         `  ${id}`,
@@ -74,4 +73,5 @@ function groupLines({ groups }: ImpactReport): string[] {
   ];
 }
 
-const share = (part: number, whole: number) => (whole > 0 ? showPercent(part / whole) : '');
+const share = (part: Figure, whole: Figure) =>
+  part !== null && whole !== null && whole > 0 ? showPercent(part / whole) : '';

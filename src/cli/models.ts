@@ -53,7 +53,7 @@ function modelLines(model: Model): string[] {
       showBytes(version.sizeBytes),
       version.sha256.slice(0, 12),
       version.createdAt,
-      version.createdBy,
+      version.createdBy ?? '',
       version.dataset ?? '',
       model.aliases
         .filter((entry) => entry.version === version.number)

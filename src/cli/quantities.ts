@@ -1,5 +1,5 @@
 /** Quantities for people: SI prefixes, three significant digits. */
-import type { Impact } from '@commonwatt/client';
+import type { Figure, Impact } from '@commonwatt/client';
 import { format } from 'd3-format';
 
 const si = format('.3~s');
@@ -10,15 +10,19 @@ function quantity(value: number, unit: string): string {
 }
 
 /** 1 Wh = 3,600 J. An answer is some millijoules and a training some hundred joules; from 1 Wh on, Wh. */
-export function showEnergy(wh: number): string {
+export function showEnergy(wh: Figure): string {
+  if (wh === null) return 'unknown';
   return Math.abs(wh) < 1 ? quantity(wh * 3600, 'J') : quantity(wh, 'Wh');
 }
 
-export const showCarbon = (grams: number) => quantity(grams, 'gCO2e');
-export const showWater = (litres: number | null) => (litres === null ? 'unknown' : quantity(litres, 'L'));
+const known = (value: Figure, unit: string) => (value === null ? 'unknown' : quantity(value, unit));
+export const showCarbon = (grams: Figure) => known(grams, 'gCO2e');
+export const showWater = (litres: Figure) => known(litres, 'L');
 export const showBytes = (bytes: number) => quantity(bytes, 'B');
-export const showPercent = (ratio: number, digits = 1) => `${(ratio * 100).toFixed(digits)} %`;
-export const significant = format('.3~r');
+export const showPercent = (ratio: Figure, digits = 1) =>
+  ratio === null ? 'unknown' : `${(ratio * 100).toFixed(digits)} %`;
+const rounded = format('.3~r');
+export const significant = (value: Figure) => (value === null ? 'unknown' : rounded(value));
 
 /** What an answer used, in one line that says how it is known. */
 export function showImpact(impact: Impact): string {

@@ -57,7 +57,7 @@ function grantCells(grant: Grant): string[] {
     grant.organisation,
     grant.permissions.join(','),
     grant.limit ? showLimit(grant.limit) : 'none',
-    String(grant.usedInPeriod),
+    grant.usedInPeriod === null ? '' : String(grant.usedInPeriod),
     grant.expiresAt ?? 'never',
     grant.revokedAt ? 'revoked' : 'active',
   ];

@@ -202,8 +202,10 @@ describe('the mission, command by command', () => {
   it('accounts for it: everything given away equals the meter, and the consumer is named', async () => {
     const report = await acme<ImpactReport>('impact', '--group-by', 'tenant');
     const { split } = report;
-    const given = split.requestsWh + split.jobsWh + split.idleWh + split.overheadWh + split.unattributedWh;
-    expect(Math.abs(given - split.meterWh)).toBeLessThanOrEqual(split.meterWh * 1e-9);
+    const parts = [split.requestsWh, split.jobsWh, split.idleWh, split.overheadWh, split.unattributedWh];
+    const given = parts.reduce<number>((sum, part) => sum + (part ?? Number.NaN), 0);
+    const meter = split.meterWh ?? Number.NaN;
+    expect(Math.abs(given - meter)).toBeLessThanOrEqual(meter * 1e-9);
     expect(report.consumption.requests).toBeGreaterThan(0);
     expect(report.rur.headline).toBeGreaterThan(0);
     expect(report.rur.headline).toBeLessThanOrEqual(1);

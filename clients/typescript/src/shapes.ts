@@ -1,5 +1,7 @@
 /** What the platform sends and takes: the JSON shapes of docs/api.md. Energy in Wh, carbon in gCO2e, water in L. */
 
+/** Null where it is not known; the reason stands beside it in `unknown`. */
+export type Figure = number | null;
 export type Quality = 'measured' | 'estimated' | 'assumed';
 export type Datatype =
   | 'BOOL'
@@ -13,12 +15,12 @@ export type Datatype =
 
 /** What one answer or job used. A null has its reason in `unknown`. */
 export interface Impact {
-  energyWh: number;
-  dynamicWh: number;
-  idleShareWh: number;
-  carbonGCo2e: number;
-  waterL: number | null;
-  embodiedGCo2e: number;
+  energyWh: Figure;
+  dynamicWh: Figure;
+  idleShareWh: Figure;
+  carbonGCo2e: Figure;
+  waterL: Figure;
+  embodiedGCo2e: Figure;
   quality: Quality;
   method: string;
   methodVersion: string;
@@ -83,7 +85,8 @@ export interface Version {
   inputs: TensorSpec[];
   outputs: TensorSpec[];
   createdAt: string;
-  createdBy: string;
+  /** Null for other organisations, as are `jobId` and `dataset`. */
+  createdBy: string | null;
   jobId: string | null;
   dataset: string | null;
 }
@@ -123,7 +126,8 @@ export interface Grant {
   organisation: string;
   permissions: Permission[];
   limit: Limit | null;
-  usedInPeriod: number;
+  /** Null: without a limit nothing is counted here. */
+  usedInPeriod: number | null;
   expiresAt: string | null;
   createdAt: string;
   revokedAt: string | null;
@@ -253,6 +257,19 @@ export interface Metric {
   high: number | null;
 }
 
+export interface GateRule {
+  metric: string;
+  /** value ≥ min, ≤ max, > above; improvement over the version in production ≥ minGain */
+  min?: number;
+  max?: number;
+  above?: number;
+  minGain?: number;
+  value: number | null;
+  /** Null: the rule did not run; `reason` says why. */
+  passed: boolean | null;
+  reason?: string;
+}
+
 export interface Evaluation {
   id: string;
   version: number;
@@ -262,11 +279,11 @@ export interface Evaluation {
   createdAt: string;
   createdBy: string;
   passed: boolean;
-  metrics: Record<'accuracy' | 'rocAuc' | 'logLoss' | 'calibrationError', Metric>;
+  metrics: Record<'accuracy' | 'rocAuc' | 'logLoss' | 'calibrationError' | 'brierScore', Metric>;
   majorityClassAccuracy: number;
   gate: {
     passed: boolean;
-    rules: { metric: string; min?: number; max?: number; value: number | null; passed: boolean }[];
+    rules: GateRule[];
   };
   impact: Impact;
 }
@@ -340,17 +357,17 @@ export interface Baseline {
   id: string;
   name: string;
   description: string;
-  carbonGCo2e: number;
-  energyWh: number;
-  savingGCo2e: number;
-  savingPercent: number;
+  carbonGCo2e: Figure;
+  energyWh: Figure;
+  savingGCo2e: Figure;
+  savingPercent: Figure;
 }
 
 /** RUR of one resource; the product of the last two is the first. */
 export interface Utilisation {
-  usedOverSupplied: number;
-  usedOverReserved: number | null;
-  reservedOverSupplied: number | null;
+  usedOverSupplied: Figure;
+  usedOverReserved: Figure;
+  reservedOverSupplied: Figure;
 }
 
 export interface ImpactReport {
@@ -360,48 +377,48 @@ export interface ImpactReport {
   method: string;
   methodVersion: string;
   zone: string;
-  intensityGPerKwh: { value: number; source: string; kind: string };
+  intensityGPerKwh: { value: Figure; source: string; kind: string };
   pue: { value: number; assumed: boolean };
   consumption: {
-    energyWh: number;
-    carbonGCo2e: number;
-    waterL: number | null;
-    embodiedGCo2e: number;
+    energyWh: Figure;
+    carbonGCo2e: Figure;
+    waterL: Figure;
+    embodiedGCo2e: Figure;
     requests: number;
     jobs: number;
   };
-  supply: { cpuSeconds: number; memoryGbSeconds: number; energyWh: number };
+  supply: { cpuSeconds: Figure; memoryGbSeconds: Figure; energyWh: Figure };
   split: {
-    requestsWh: number;
-    jobsWh: number;
-    idleWh: number;
-    overheadWh: number;
-    unattributedWh: number;
-    meterWh: number;
-    residualRatio: number;
+    requestsWh: Figure;
+    jobsWh: Figure;
+    idleWh: Figure;
+    overheadWh: Figure;
+    unattributedWh: Figure;
+    meterWh: Figure;
+    residualRatio: Figure;
   };
   rur: {
-    headline: number;
+    headline: Figure;
     cpu: Utilisation;
     memory: Utilisation;
     weights: { cpu: number; memory: number };
   };
   impact: {
-    totalGCo2e: number;
-    perRequestGCo2e: number | null;
-    perRequestWh: number | null;
-    atFullUtilisationGCo2e: number | null;
-    curve: { utilisation: number; gCo2ePerRequest: number }[];
-    operatingPoint: number;
+    totalGCo2e: Figure;
+    perRequestGCo2e: Figure;
+    perRequestWh: Figure;
+    atFullUtilisationGCo2e: Figure;
+    curve: { utilisation: number; gCo2ePerRequest: Figure }[];
+    operatingPoint: Figure;
   };
   sharing: {
     headlineBaseline: string;
-    savingGCo2e: number;
-    savingPercent: number;
-    low: number;
-    high: number;
+    savingGCo2e: Figure;
+    savingPercent: Figure;
+    low: Figure;
+    high: Figure;
     distinguishable: boolean;
-    shared: { carbonGCo2e: number; energyWh: number };
+    shared: { carbonGCo2e: Figure; energyWh: Figure };
     baselines: Baseline[];
     tenants: number;
     assumptions: string[];
@@ -410,12 +427,12 @@ export interface ImpactReport {
     key: string;
     requests: number;
     rows: number;
-    energyWh: number;
-    idleShareWh: number;
-    carbonGCo2e: number;
-    waterL: number | null;
-    embodiedGCo2e: number;
-    cpuSeconds: number;
+    energyWh: Figure;
+    idleShareWh: Figure;
+    carbonGCo2e: Figure;
+    waterL: Figure;
+    embodiedGCo2e: Figure;
+    cpuSeconds: Figure;
   }[];
   unknown: Record<string, string>;
   notes: string[];
