@@ -11,13 +11,13 @@ import type { ColumnProfile, DataCheck, DataReport, SplitName } from './datasets
  * Share of validation or test rows that may also be training rows. A model that only remembers gains at most
  * this share of accuracy; data with few distinct values repeats itself by chance, so it is not 0.
  */
-export const maxOverlap = 0.01;
+const maxOverlap = 0.01;
 /** Below this share of rows the rarer label is called rare. */
-export const minLabelShare = 0.1;
+const minLabelShare = 0.1;
 /** A single feature that separates the labels this well (|2·AUC − 1|) probably gives the answer away. */
-export const maxPredictivePower = 0.8;
+const maxPredictivePower = 0.8;
 /** Rows of each label in each split: fewer than 2 cannot be judged, fewer than 30 give wide intervals. */
-export const rowsPerClass = { needed: 2, wanted: 30 };
+const rowsPerClass = { needed: 2, wanted: 30 };
 
 export async function checkData(
   table: Table,

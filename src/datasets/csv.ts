@@ -15,13 +15,13 @@ export interface Table {
   y: Float32Array;
 }
 
-export interface CsvLimits {
+interface CsvLimits {
   maxFeatures: number;
   maxCells: number;
 }
 
 /** 100 million cells are 400 MB in memory. */
-export const defaultCsvLimits: CsvLimits = { maxFeatures: 4096, maxCells: 100_000_000 };
+const defaultCsvLimits: CsvLimits = { maxFeatures: 4096, maxCells: 100_000_000 };
 
 const chunkBytes = 64 * 1024;
 const decimal = /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i;

@@ -27,7 +27,7 @@ import {
 export type { JobError, JobRecord, JobState } from './record.ts';
 export { jobJson } from './record.ts';
 
-export interface JobTools {
+interface JobTools {
   /** Aborted when the job is cancelled or the server stops: end what computes, then throw the reason. */
   signal: AbortSignal;
   /** Plain JSON. Cheap: what is stored is at most one a second. */
@@ -64,7 +64,7 @@ export interface JobsOptions {
   progressEveryMs?: number;
 }
 
-export const maxAttempts = 5;
+const maxAttempts = 5;
 
 interface Running {
   id: string;

@@ -11,9 +11,9 @@ export const activations = [
   'softplus',
   'softsign',
 ] as const;
-export type Activation = (typeof activations)[number];
+type Activation = (typeof activations)[number];
 
-export interface DenseSettings {
+interface DenseSettings {
   units: number;
   activation: Activation;
 }

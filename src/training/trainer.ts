@@ -9,10 +9,9 @@ export interface TrainerLog {
 }
 
 /** Sources are compiled to dist/; run from the sources (in tests), the compiled trainer is used. */
-const compiledTrainer = new URL(
-  import.meta.url.endsWith('.ts') ? '../../dist/training/layers.js' : './layers.js',
-  import.meta.url,
-);
+const compiledTrainer = import.meta.url.endsWith('.ts')
+  ? new URL('../../dist/training/layers.js', import.meta.url)
+  : new URL('./layers.js', import.meta.url);
 
 const errorBytes = 4096;
 

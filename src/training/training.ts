@@ -66,11 +66,11 @@ export const trainConfigSchema = z.strictObject({
 export type TrainConfig = z.infer<typeof trainConfigSchema>;
 
 /** Weights and biases; 20 million are 80 MB, and training holds four copies of them. */
-export const maxParameters = 20_000_000;
+const maxParameters = 20_000_000;
 
 const defaultLearningRate = { adam: 0.001, rmsprop: 0.001, sgd: 0.01 } as const;
 
-export interface TrainProgress {
+interface TrainProgress {
   epoch: number;
   epochs: number;
   loss: number | null;
@@ -81,7 +81,7 @@ export interface TrainProgress {
   energyWh: number | null;
 }
 
-export interface TrainResult {
+interface TrainResult {
   artifactSha256: string;
   sizeBytes: number;
   history: EpochResult[];
