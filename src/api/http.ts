@@ -4,7 +4,6 @@
  * In: requests. Out: answers with our request id, errors in the protocol's own shape. Promise: a route that does
  * not declare who may reach it does not start, and every route that is not public is guarded.
  */
-import { randomBytes } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
@@ -18,6 +17,7 @@ import { openApiTransform } from './openapi.ts';
 import { pageRoutes } from './page.ts';
 import { sendError } from './problem.ts';
 import { referenceRoutes } from './reference.ts';
+import { requestIds } from './request-ids.ts';
 
 export interface HttpOptions {
   config: Pick<Config, 'host'>;
@@ -116,16 +116,6 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
 /** `/v2` authenticates by itself: its path is the hot one and may not pay for a promise. */
 function guardsItself(url: string): boolean {
   return url.startsWith('/v2/');
-}
-
-/** Unique and sortable by time: when this server started, some chance, and a counter. Never a client's word. */
-function requestIds(): () => string {
-  const boot = `${Date.now().toString(36).padStart(9, '0')}${randomBytes(3).toString('hex')}`;
-  let count = 0;
-  return () => {
-    count += 1;
-    return `${boot}-${count.toString(36).padStart(7, '0')}`;
-  };
 }
 
 function asList<T>(value: T | T[] | undefined): T[] {

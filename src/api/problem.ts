@@ -20,7 +20,7 @@ export const problemSchema = z
   })
   .meta({ description: 'RFC 9457 problem details' });
 
-export type Problem = z.output<typeof problemSchema>;
+type Problem = z.output<typeof problemSchema>;
 
 const titles: Readonly<Record<number, string>> = {
   400: 'Bad Request',
@@ -36,7 +36,7 @@ const titles: Readonly<Record<number, string>> = {
   503: 'Service Unavailable',
 };
 
-export function toProblem(error: CommonwattError, requestId: string): Problem {
+function toProblem(error: CommonwattError, requestId: string): Problem {
   return {
     type: 'about:blank',
     title: titles[error.status] ?? 'Error',
@@ -84,7 +84,7 @@ const frameworkErrors: Readonly<Record<string, readonly [ErrorCode, string, stri
   ],
 };
 
-export function toCommonwattError(error: unknown): CommonwattError {
+function toCommonwattError(error: unknown): CommonwattError {
   if (error instanceof CommonwattError) return error;
   if (hasZodFastifySchemaValidationErrors(error)) return describeValidation(error);
   const { code, statusCode, message } = framed(error);

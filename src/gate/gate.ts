@@ -53,4 +53,4 @@ export interface Gate {
   policyChanged(): void;
 }
 
-export { createGate, type GateOptions, type PlatformGate } from './decisions.ts';
+export { createGate, type PlatformGate } from './decisions.ts';

@@ -54,8 +54,8 @@ export interface IdentityOptions {
 }
 
 /** Who runs the platform: the organisation and member that the first start creates. */
-export const platformOrganisation = 'commonwatt';
-export const platformOperator = 'operator';
+const platformOrganisation = 'commonwatt';
+const platformOperator = 'operator';
 
 export class Identity {
   readonly #db: Db;

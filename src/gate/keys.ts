@@ -19,7 +19,7 @@ export function newKey(): FreshKey {
 }
 
 /** 256 random bits need no slow hash: nobody can guess the input. */
-export function hashKey(apiKey: string): string {
+function hashKey(apiKey: string): string {
   return createHash('sha256').update(apiKey, 'utf8').digest('hex');
 }
 

@@ -8,7 +8,7 @@ import { forbidden, isAdmin } from './policy.ts';
  * public: anyone; loopback: this host, elsewhere the operator; key: any valid API key (the handler asks the gate
  * about the resource); admin: admin or operator of an organisation; operator: who runs the platform.
  */
-export const routeAccess = ['public', 'loopback', 'key', 'admin', 'operator'] as const;
+const routeAccess = ['public', 'loopback', 'key', 'admin', 'operator'] as const;
 export type RouteAccess = (typeof routeAccess)[number];
 
 export interface DeclaredRoute {

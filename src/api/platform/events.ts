@@ -3,6 +3,7 @@ import type { ServerResponse } from 'node:http';
 import { CommonwattError } from '../../errors.ts';
 import { principalOf } from '../guard.ts';
 import type { House, PlatformApp } from './house.ts';
+import { liveSchema } from './impact-shapes.ts';
 
 const everyMs = 2000;
 const listenersAtMost = 200;
@@ -42,9 +43,10 @@ export function eventRoutes(app: PlatformApp, { energy }: Pick<House, 'energy'>)
       schema: {
         tags: ['impact'],
         summary: 'Follow the live figures',
-        description:
-          'Server-sent events; data of an impact event: {rur, energyWh, carbonGCo2e, requests, powerW, quality}.',
-        produces: ['text/event-stream'],
+        description: 'Server-sent events of type impact; the data of each is as below.',
+        response: {
+          200: { description: 'a stream', content: { 'text/event-stream': { schema: liveSchema } } },
+        },
       },
     },
     (request, reply) => {

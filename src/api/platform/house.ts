@@ -2,8 +2,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
-import type { z } from 'zod';
 import type { Datasets } from '../../datasets/datasets.ts';
+import type { Energy } from '../../energy/create.ts';
 import type { Explainer } from '../../explain/explain.ts';
 import type { PlatformGate } from '../../gate/gate.ts';
 import type { Identity } from '../../gate/identity.ts';
@@ -14,7 +14,6 @@ import type { Registry } from '../../models/registry.ts';
 import type { Evaluations } from '../../quality/quality.ts';
 import type { Deployments } from '../../serve/deployments.ts';
 import type { ServedVersion } from '../../serve/serve.ts';
-import type { impactReportSchema, liveSchema } from './impact-shapes.ts';
 
 export interface House {
   gate: PlatformGate;
@@ -52,7 +51,7 @@ export interface House {
   };
   evaluations: Pick<Evaluations, 'evaluate' | 'list' | 'passedGate'>;
   explainer: Pick<Explainer, 'explain' | 'sourcesOf'>;
-  energy: EnergyPart;
+  energy: Pick<Energy, 'report' | 'live'>;
   /** Reads an artifact, decrypted and verified. */
   artifacts: { read(organisationId: string, sha256: string): Promise<Uint8Array> };
   limits: {
@@ -65,19 +64,6 @@ export interface BorrowedVersion {
   served: ServedVersion;
   giveBack(): Promise<void>;
 }
-
-export interface EnergyPart {
-  report(query: {
-    /** Epoch milliseconds. */
-    from: number;
-    to: number;
-    groupBy: GroupBy;
-    scope: { organisationId: string } | 'all';
-  }): Promise<z.output<typeof impactReportSchema>>;
-  live(): z.output<typeof liveSchema>;
-}
-
-export type GroupBy = 'model' | 'tenant' | 'kind' | 'version' | 'key';
 
 /** The HTTP instance as the routes see it: schemas in zod give the types. */
 export type PlatformApp = FastifyInstance<

@@ -9,6 +9,8 @@ const utilisation = z.object({
   reservedOverSupplied: figure,
 });
 
+const curvePoint = z.object({ utilisation: z.number(), gCo2ePerRequest: z.number() });
+
 export const impactReportSchema = z.object({
   from: z.string(),
   to: z.string(),
@@ -47,8 +49,8 @@ export const impactReportSchema = z.object({
     perRequestGCo2e: figure,
     perRequestWh: figure,
     atFullUtilisationGCo2e: figure,
-    curve: z.array(z.object({ utilisation: z.number(), gCo2ePerRequest: figure })),
-    operatingPoint: figure,
+    curve: z.array(curvePoint),
+    operatingPoint: curvePoint.nullable().describe('where the platform is on the curve'),
   }),
   sharing: z.object({
     headlineBaseline: z.string(),
@@ -96,5 +98,5 @@ export const liveSchema = z.object({
   carbonGCo2e: figure,
   requests: z.int(),
   powerW: figure,
-  quality,
+  quality: quality.nullable(),
 });

@@ -29,8 +29,8 @@ export function impactRoutes(app: PlatformApp, { energy }: Pick<House, 'energy'>
     async (request) => {
       const { role, organisationId } = principalOf(request);
       const { from: start, to: end, group_by: groupBy } = request.query;
-      const to = end === undefined ? Date.now() : Date.parse(end);
-      const from = start === undefined ? to - dayMs : Date.parse(start);
+      const to = end === undefined ? new Date() : new Date(end);
+      const from = start === undefined ? new Date(to.getTime() - dayMs) : new Date(start);
       if (from >= to) {
         throw new CommonwattError('INVALID_REQUEST', '"from" is not before "to"', {
           where: 'query.from',

@@ -9,7 +9,7 @@ import { bytesSchema, idParams, impactSchema } from './schemas.ts';
 
 const figure = z.number().nullable();
 
-export const jobSchema = z.object({
+const jobSchema = z.object({
   id: z.string(),
   kind: z.string(),
   state: z.enum(['queued', 'running', 'succeeded', 'failed', 'cancelled']),

@@ -20,7 +20,7 @@ import { modelRoutes } from './models.ts';
 import { organisationRoutes } from './organisations.ts';
 import { versionRoutes } from './versions.ts';
 
-export type { BorrowedVersion, House } from './house.ts';
+export type { House } from './house.ts';
 
 /** A Fastify plugin: `await app.register(platformRoutes, house)`. */
 export async function platformRoutes(app: FastifyInstance, house: House): Promise<void> {
