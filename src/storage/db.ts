@@ -3,7 +3,7 @@
  * or epoch milliseconds (`*_ms`), JSON columns are text, energies are REAL in the unit of their name.
  * Every acknowledged write is committed and synced before the call returns.
  */
-import { type ColumnType, type Generated, Kysely, Migrator, SqliteDialect } from 'kysely';
+import { type ColumnType, type Generated, Kysely, Migrator, SqliteAdapter, SqliteDialect } from 'kysely';
 import Database from 'libsql';
 import { migrations } from './migrations.ts';
 
@@ -181,13 +181,29 @@ export interface Schema {
 export type Db = Kysely<Schema>;
 export type Timestamp = ColumnType<string>;
 
+/**
+ * SQLite changes its schema in transactions, which Kysely does not count on: without this, a server killed in its
+ * first start would find half of the tables and never start again.
+ */
+class EmbeddedDialect extends SqliteDialect {
+  override createAdapter(): SqliteAdapter {
+    return new EmbeddedAdapter();
+  }
+}
+
+class EmbeddedAdapter extends SqliteAdapter {
+  override get supportsTransactionalDdl(): boolean {
+    return true;
+  }
+}
+
 export async function openDatabase(file: string): Promise<Db> {
   const database = new Database(file);
   database.pragma('journal_mode = WAL');
   database.pragma('synchronous = FULL');
   database.pragma('foreign_keys = ON');
   database.pragma('busy_timeout = 5000');
-  const db: Db = new Kysely<Schema>({ dialect: new SqliteDialect({ database }) });
+  const db: Db = new Kysely<Schema>({ dialect: new EmbeddedDialect({ database }) });
   const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } });
   const { error } = await migrator.migrateToLatest();
   if (error) {
