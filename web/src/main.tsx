@@ -2,6 +2,7 @@ import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
 import './style/tokens.css';
 import './style/page.css';
+import './style/figures.css';
 import './style/playground.css';
 import { Web } from './web.tsx';
 
