@@ -12,7 +12,7 @@ import { inferenceRoutes } from './api/inference/inference.ts';
 import { platformRoutes } from './api/platform/platform.ts';
 import type { Config } from './config.ts';
 import { Datasets } from './datasets/datasets.ts';
-import { createEnergy } from './energy/energy.ts';
+import { createEnergy } from './energy/create.ts';
 import { Explainer } from './explain/explain.ts';
 import { recordAudit } from './gate/audit.ts';
 import { createGate, type PlatformGate } from './gate/gate.ts';
@@ -78,7 +78,7 @@ async function build(
   await artifacts.removeOrphans();
 
   const metrics = new Metrics();
-  const energy = await createEnergy({ db, config: config.energy, dataFolder: folder.path, log, metrics });
+  const energy = createEnergy({ db, config, dataFolder: folder.path, log, metrics });
   await energy.start();
   undo.push(() => energy.stop());
 
