@@ -26,6 +26,8 @@ export function usePolled<T>(load: (signal: AbortSignal) => Promise<T>, everyMs:
     let due = false;
     const next = () => {
       if (everyMs === null || stop.signal.aborted) return;
+      // An extra `reload` in between must not leave two rounds running.
+      clearTimeout(timer);
       timer = setTimeout(() => {
         due = document.hidden;
         if (!due) ask();

@@ -16,7 +16,7 @@ export function ExplanationPanel(props: {
       <div className="empty">
         <h3>Explanation</h3>
         <p className="quiet">
-          Which cells speak for even, which for odd? An explanation asks the model thousands of times, so it
+          Which cells speak for even, which for odd? An explanation asks the model again and again, so it
           costs energy of its own: it is computed only when you ask.
         </p>
       </div>

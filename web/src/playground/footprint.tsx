@@ -5,7 +5,11 @@ import type { Impact } from '../server/shapes.ts';
 /** What one answer used, with its joules, and what share of it paid for being ready. */
 export function Footprint({ impact }: { impact: Impact | null }) {
   if (!impact) return <p className="quiet">The answer carried no footprint.</p>;
-  const reasons = Object.entries(impact.unknown);
+  // A figure that is shown as unknown is named; what is merely not included speaks for itself.
+  const reasons = Object.entries(impact.unknown).map(([field, reason]): [string, string] => [
+    field,
+    Reflect.get(impact, field) === null ? `${nameOf(field)} is unknown: ${reason}` : reason,
+  ]);
   return (
     <div className="footprint">
       <dl>
@@ -31,9 +35,11 @@ export function Footprint({ impact }: { impact: Impact | null }) {
           {impact.settled ? 'settled' : 'provisional'}
         </span>
       </p>
-      {reasons.length > 0 && (
-        <p className="quiet">{`Unknown: ${reasons.map(([field, reason]) => `${nameOf(field)} (${reason})`).join(', ')}`}</p>
-      )}
+      {reasons.map(([field, reason]) => (
+        <p className="quiet" key={field}>
+          {reason}
+        </p>
+      ))}
     </div>
   );
 }

@@ -41,7 +41,13 @@ export function PlaygroundSection(props: { server: Server; models: Polled<Model[
         </p>
       )}
       {model && (
-        <Playground key={model.id} server={props.server} model={model} organisation={props.organisation} />
+        <Playground
+          key={model.id}
+          server={props.server}
+          model={model}
+          organisation={props.organisation}
+          onUsed={props.models.reload}
+        />
       )}
     </section>
   );
@@ -49,7 +55,13 @@ export function PlaygroundSection(props: { server: Server; models: Polled<Model[
 
 type Busy = 'predict' | 'explain' | null;
 
-function Playground(props: { server: Server; model: Model; organisation: string }) {
+function Playground(props: {
+  server: Server;
+  model: Model;
+  organisation: string;
+  /** Called after each answer: it counted against the grant. */
+  onUsed: () => void;
+}) {
   const { server, model } = props;
   const version = servedVersion(model);
   const input = drawingInput(version);
@@ -79,6 +91,7 @@ function Playground(props: { server: Server; model: Model; organisation: string 
     setProblem(null);
     try {
       await work(controller.signal);
+      props.onUsed();
     } catch (thrown) {
       if (!isAbort(thrown)) setProblem(asProblem(thrown));
     }
