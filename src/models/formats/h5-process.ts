@@ -39,6 +39,30 @@ const descriptionSchema = z.object({
   weightNames: z.array(z.tuple([z.string(), z.array(z.string())])),
 });
 
+/** Files read at the same time; the others wait, so that memory is bounded for any number of uploads. */
+const maxWorkers = 2;
+let working = 0;
+const waiting: (() => void)[] = [];
+
+/** Runs `work` with a worker of its own, which is gone when this returns. */
+export async function withH5<T>(
+  limits: H5ProcessLimits,
+  work: (process: H5Process) => Promise<T>,
+): Promise<T> {
+  if (working < maxWorkers) working++;
+  else await new Promise<void>((resolve) => waiting.push(resolve));
+  const process = new H5Process(limits);
+  try {
+    return await work(process);
+  } finally {
+    await process.close();
+    // The place goes straight to the next one.
+    const next = waiting.shift();
+    if (next) next();
+    else working--;
+  }
+}
+
 export class H5Process {
   readonly #worker: Worker;
   readonly #deadline: NodeJS.Timeout;

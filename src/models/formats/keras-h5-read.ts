@@ -2,7 +2,7 @@
 import { CommonwattError } from '../../errors.ts';
 import { quote } from '../names.ts';
 import type { Chain, LayerInfo, Step } from './chain.ts';
-import { type H5Description, H5Process } from './h5-process.ts';
+import { type H5Description, withH5 } from './h5-process.ts';
 import { type Hdf5Dataset, type Hdf5Group, readStructure } from './hdf5-structure.ts';
 import { type ConfigLimits, type KerasPlan, planFromConfig } from './keras-config.ts';
 import type { WeightPlace } from './keras-layers.ts';
@@ -25,31 +25,34 @@ const libraryBytes = 128 * 1024 * 1024;
 export async function readKerasH5(bytes: Buffer, limits: KerasLimits): Promise<KerasModel> {
   const maxDatasetBytes = limits.maxParameters * 4;
   const structure = readStructure(bytes, { maxDatasetBytes, maxStructures: limits.maxStructures });
-  const process = new H5Process({
+  const bounds = {
     // One tensor at a time is in the library's memory, next to what it works with.
     maxWasmBytes: libraryBytes + bytes.length + largest(structure),
     deadlineMs: limits.deadlineMs,
-  });
-  try {
+  };
+  return withH5(bounds, async (process) => {
     const description = await process.open(bytes);
     if (description.modelConfig === undefined) throw withoutArchitecture();
     const plan = planFromConfig(description.modelConfig, description.kerasVersion, limits);
-    const wanted = locateWeights(plan, description, structure);
-    const tensors = await process.tensors(wanted);
-    const weights = new Map<string, Float32Array[]>();
-    let next = 0;
-    for (const { layer, shapes } of plan.weights) {
-      const own = tensors.slice(next, next + shapes.length);
-      next += shapes.length;
-      if (own.some((tensor) => !tensor.every(Number.isFinite)))
-        throw damaged(`the weights of layer ${quote(layer)} contain NaN or infinite numbers`, layer);
-      weights.set(layer, own);
-    }
+    const tensors = await process.tensors(locateWeights(plan, description, structure));
+    const weights = byLayer(plan, tensors);
     const steps = plan.chain.steps.map((step) => fill(step, weights));
     return { chain: { ...plan.chain, steps }, layers: plan.layers, parameters: plan.parameters };
-  } finally {
-    await process.close();
+  });
+}
+
+/** Throws CORRUPT_MODEL for a network that could only answer NaN. */
+function byLayer(plan: KerasPlan, tensors: Float32Array[]): Map<string, Float32Array[]> {
+  const weights = new Map<string, Float32Array[]>();
+  let next = 0;
+  for (const { layer, shapes } of plan.weights) {
+    const own = tensors.slice(next, next + shapes.length);
+    next += shapes.length;
+    if (own.some((tensor) => !tensor.every(Number.isFinite)))
+      throw damaged(`the weights of layer ${quote(layer)} contain NaN or infinite numbers`, layer);
+    weights.set(layer, own);
   }
+  return weights;
 }
 
 /** Where each weight is, after its stored shape and type were found to be what the configuration asks for. */

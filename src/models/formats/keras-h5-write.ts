@@ -1,7 +1,7 @@
 /** Writes a trained network as a Keras 3 `.h5` file, in the layout of `model.save("model.h5")`. */
 import { CommonwattError } from '../../errors.ts';
 import { quote } from '../names.ts';
-import { type H5Plan, H5Process } from './h5-process.ts';
+import { type H5Plan, withH5 } from './h5-process.ts';
 
 /** Activations that mean the same in every version of Keras and in TensorFlow.js. */
 export const writableActivations = [
@@ -65,12 +65,9 @@ export async function writeKerasH5(model: KerasSequential): Promise<Uint8Array> 
     (sum, layer) => sum + layer.kernel.byteLength + layer.bias.byteLength,
     0,
   );
-  const process = new H5Process({ maxWasmBytes: 128 * 1024 * 1024 + 3 * weights, deadlineMs: 60_000 });
-  try {
-    return await process.write(planOf(model));
-  } finally {
-    await process.close();
-  }
+  const plan = planOf(model);
+  const limits = { maxWasmBytes: 128 * 1024 * 1024 + 3 * weights, deadlineMs: 60_000 };
+  return withH5(limits, (process) => process.write(plan));
 }
 
 function planOf(model: KerasSequential): H5Plan {

@@ -5,11 +5,13 @@ import sys
 
 # NumPy computes the same without compiling each model first.
 os.environ["KERAS_BACKEND"] = "numpy"
+import absl.logging
 import h5py
 import keras
 import numpy as np
 from keras import layers as L
 
+absl.logging.set_verbosity("error")  # that .h5 is an old format is known here
 folder = sys.argv[1]
 rng = np.random.default_rng(7)
 keras.utils.set_random_seed(7)
