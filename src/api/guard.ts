@@ -1,5 +1,5 @@
 /** Stands before every route that is not public: who calls, and may this role be here at all? */
-import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { FastifyRequest, onRequestHookHandler } from 'fastify';
 import { CommonwattError } from '../errors.ts';
 import type { Gate, Principal } from '../gate/gate.ts';
 import { checkRouteAccess, type RouteAccess } from '../gate/routes.ts';
@@ -14,13 +14,32 @@ declare module 'fastify' {
   }
 }
 
-/** An onRequest hook: it runs before the body is read, since a stranger's bytes are not worth a buffer. */
-export function guard(gate: Gate, access: RouteAccess) {
-  return async (request: FastifyRequest, _reply: FastifyReply): Promise<void> => {
-    if (access === 'loopback' && isLoopback(request.socket.remoteAddress)) return;
-    const principal = await gate.authenticate(bearerKey(request.headers.authorization));
-    checkRouteAccess(access, principal);
-    request.principal = principal;
+/**
+ * An onRequest hook: it runs before the body is read, since a stranger's bytes are not worth a buffer. A key that
+ * is remembered costs no promise: this stands on the way of every inference, too.
+ */
+export function guard(gate: Gate, access: RouteAccess): onRequestHookHandler {
+  return (request, _reply, done) => {
+    if (access === 'loopback' && isLoopback(request.socket.remoteAddress)) {
+      done();
+      return;
+    }
+    const admit = (principal: Principal) => {
+      checkRouteAccess(access, principal);
+      request.principal = principal;
+    };
+    try {
+      const principal = gate.authenticate(bearerKey(request.headers.authorization));
+      if (principal instanceof Promise) {
+        principal.then(admit).then(() => done(), done);
+        return;
+      }
+      admit(principal);
+    } catch (error) {
+      done(error instanceof Error ? error : new Error(String(error)));
+      return;
+    }
+    done();
   };
 }
 

@@ -102,6 +102,16 @@ describe('who may reach a route', () => {
     );
     await other.close();
   });
+
+  test('a door that forgets to ask is guarded all the same', async () => {
+    const other = await testHouse();
+    other.app.get('/v2/models/:model', { config: { access: 'key' } }, (request) => request.principal);
+    const answer = await other.call(undefined, 'GET', '/v2/models/acme--digits');
+    expect(answer).toMatchObject({ status: 401, json: { error: expect.stringContaining('API key') } });
+    const known = await other.call(other.operatorKey, 'GET', '/v2/models/acme--digits');
+    expect(known.json).toMatchObject({ member: 'operator' });
+    await other.close();
+  });
 });
 
 describe('errors', () => {

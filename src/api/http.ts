@@ -71,7 +71,7 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
 
   app.addHook('onRoute', (route) => {
     const access = rules.declare(route.method, route.url, route.config?.access);
-    if (access === 'public' || guardsItself(route.url)) return;
+    if (access === 'public') return;
     route.onRequest = [guard(options.gate, access), ...asList(route.onRequest)];
   });
   app.addHook('onRequest', (request, reply, done) => {
@@ -111,11 +111,6 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
   await app.register(healthRoutes, { metrics: options.metrics, ready: options.ready });
   if (options.webRoot !== undefined) await app.register(pageRoutes, { root: options.webRoot });
   return { app, rules };
-}
-
-/** `/v2` authenticates by itself: its path is the hot one and may not pay for a promise. */
-function guardsItself(url: string): boolean {
-  return url.startsWith('/v2/');
 }
 
 function asList<T>(value: T | T[] | undefined): T[] {
