@@ -1,4 +1,5 @@
 // `npm start`: sets up whatever is missing, then serves, with the first example on the very first start.
+// package.json says `exec node …`, so that no shell stands between npm and the server when npm passes a signal on.
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { checkNode, installPackages, root } from './setup.mjs';
