@@ -5,22 +5,12 @@
  * In: V2 JSON. Out: V2 JSON with the footprint in `usage.impact` and in headers; errors as `{"error": "…"}`.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { WorkContext } from '../../energy/energy.ts';
 import { CommonwattError, describeError } from '../../errors.ts';
-import type { Admission, Gate, ModelAction, Principal } from '../../gate/gate.ts';
+import type { Admission, Principal } from '../../gate/gate.ts';
 import type { ModelRef, TensorSpec } from '../../models/models.ts';
-import { parseModelRef } from '../../models/names.ts';
-import type { Deployments } from '../../serve/deployments.ts';
-import type { Inference, ServedVersion } from '../../serve/serve.ts';
+import { answer, bearerKey, type InferenceHouse, modelRef, platform, viewServed } from './answer.ts';
 import { parseInferRequest } from './parse.ts';
 import { renderInferAnswer } from './render.ts';
-
-export interface InferenceHouse {
-  gate: Gate;
-  deployments: Deployments;
-  version: string;
-  maxBodyBytes: number;
-}
 
 interface ModelParams {
   model: string;
@@ -56,7 +46,7 @@ export async function inferenceRoutes(app: FastifyInstance, house: InferenceHous
   const principals = new WeakMap<FastifyRequest, Principal>();
   const authenticate = (request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void) => {
     try {
-      const principal = gate.authenticate(bearerKey(request));
+      const principal = gate.authenticate(bearerKey(request.headers.authorization));
       if (principal instanceof Promise) {
         principal.then((known) => principals.set(request, known)).then(() => done(), done);
         return;
@@ -69,29 +59,26 @@ export async function inferenceRoutes(app: FastifyInstance, house: InferenceHous
   };
   const keyed = { config: { access: 'key' }, onRequest: authenticate } as const;
 
-  const view = async (request: ModelRequest, action: ModelAction) => {
-    const ref = modelRef(request.params);
-    const access = await gate.authorize(principalOf(principals, request), action, ref.organisation, ref.name);
-    return { ref, served: deployments.served(access.model.id, ref) };
-  };
+  const view = (request: ModelRequest) =>
+    viewServed(house, principalOf(principals, request), refOf(request.params));
   for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
     app.get<{ Params: ModelParams }>(path, keyed, async (request) => {
-      const { served } = await view(request, 'view');
+      const served = await view(request);
       return {
         name: request.params.model,
         versions: [String(served.version)],
-        platform: 'onnx_onnxruntime',
+        platform,
         inputs: served.signature.inputs.map(tensorMetadata),
         outputs: served.signature.outputs.map(tensorMetadata),
       };
     });
     app.get<{ Params: ModelParams }>(`${path}/ready`, keyed, async (request, reply) => {
-      const { served } = await view(request, 'view');
+      const served = await view(request);
       const ready = deployments.isReady(served);
       return reply.code(ready ? 200 : 503).send({ name: request.params.model, ready });
     });
     app.post<{ Params: ModelParams; Body: Buffer | undefined }>(`${path}/infer`, keyed, (request, reply) => {
-      const ref = modelRef(request.params);
+      const ref = refOf(request.params);
       const principal = principalOf(principals, request);
       const admission = gate.admit(principal, 'infer', ref.organisation, ref.name);
       return admission instanceof Promise
@@ -100,61 +87,41 @@ export async function inferenceRoutes(app: FastifyInstance, house: InferenceHous
     });
   }
 
-  async function infer(
+  function infer(
     request: FastifyRequest<{ Params: ModelParams; Body: Buffer | undefined }>,
     reply: FastifyReply,
     ref: ModelRef,
     admission: Admission,
-  ) {
-    let inference: Inference;
-    let served: ServedVersion;
-    let parsed: ReturnType<typeof parseInferRequest>;
-    try {
-      served = deployments.served(admission.model.id, ref);
-      if (request.headers['inference-header-content-length'] !== undefined) {
-        throw new CommonwattError(
-          'INVALID_REQUEST',
-          'the binary tensor data extension is not spoken here yet',
-          {
-            hint: 'send the tensors as JSON (binary_data=False in tritonclient)',
-          },
+  ): Promise<string> {
+    const { socket } = request.raw;
+    return answer(house, ref, admission, {
+      requestId: request.id,
+      read: (signature) => {
+        refuseBinaryData(request);
+        return parseInferRequest(request.body ?? Buffer.alloc(0), signature);
+      },
+      wanted: () => !socket.destroyed,
+      write: (inference, { version }, { id, outputs }) => {
+        const { energyJ, carbonGCo2e } = inference.footprint;
+        reply.header('content-type', 'application/json; charset=utf-8');
+        if (Number.isFinite(energyJ)) {
+          reply.header('x-commonwatt-energy-wh', String(energyJ / 3600));
+          reply.header('x-commonwatt-carbon-gco2e', String(carbonGCo2e));
+        }
+        return renderInferAnswer(
+          { modelName: request.params.model, version, id, wanted: outputs },
+          inference,
         );
-      }
-      parsed = parseInferRequest(request.body ?? Buffer.alloc(0), served.signature);
-      const { socket } = request.raw;
-      inference = await deployments.inferWhile(
-        served,
-        parsed.inputs,
-        contextOf(request, admission),
-        () => !socket.destroyed,
-      );
-    } catch (error) {
-      admission.release();
-      throw error;
-    }
-    admission.settle();
-    const { energyJ, carbonGCo2e } = inference.footprint;
-    reply.header('content-type', 'application/json; charset=utf-8');
-    if (Number.isFinite(energyJ)) {
-      reply.header('x-commonwatt-energy-wh', String(energyJ / 3600));
-      reply.header('x-commonwatt-carbon-gco2e', String(carbonGCo2e));
-    }
-    return renderInferAnswer(
-      { modelName: request.params.model, version: served.version, id: parsed.id, wanted: parsed.outputs },
-      inference,
-    );
+      },
+    });
   }
 }
 
-function contextOf(request: FastifyRequest, { principal, grant }: Admission): WorkContext {
-  return {
-    kind: 'inference',
-    requestId: request.id,
-    consumer: principal,
-    keyId: principal.keyId,
-    grantId: grant?.id ?? null,
-    jobId: null,
-  };
+function refuseBinaryData({ headers }: FastifyRequest): void {
+  if (headers['inference-header-content-length'] === undefined) return;
+  throw new CommonwattError('INVALID_REQUEST', 'the binary tensor data extension is not spoken here yet', {
+    hint: 'send the tensors as JSON (binary_data=False in tritonclient)',
+  });
 }
 
 function principalOf(principals: WeakMap<FastifyRequest, Principal>, request: FastifyRequest): Principal {
@@ -163,22 +130,8 @@ function principalOf(principals: WeakMap<FastifyRequest, Principal>, request: Fa
   return principal;
 }
 
-function bearerKey(request: FastifyRequest): string | undefined {
-  const header = request.headers.authorization;
-  return header?.slice(0, 7).toLowerCase() === 'bearer ' ? header.slice(7).trim() : undefined;
-}
-
-function modelRef({ model, version }: ModelParams): ModelRef {
-  const ref = parseModelRef(model);
-  if (version === undefined) return ref;
-  if (!/^[1-9]\d{0,8}$/.test(version)) {
-    throw new CommonwattError(
-      'VERSION_NOT_FOUND',
-      `version ${JSON.stringify(version.slice(0, 40))} does not exist`,
-      { hint: 'versions are numbers from 1' },
-    );
-  }
-  return { organisation: ref.organisation, name: ref.name, version: Number(version) };
+function refOf({ model, version }: ModelParams): ModelRef {
+  return modelRef(model, version);
 }
 
 function tensorMetadata({ name, datatype, shape }: TensorSpec) {

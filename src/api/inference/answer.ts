@@ -1,0 +1,99 @@
+/**
+ * A model call as every door of the Open Inference Protocol makes it: which version is meant, may the caller see
+ * it, and from an admission to the answer. The doors differ in how they read and write.
+ */
+import type { WorkContext } from '../../energy/energy.ts';
+import { CommonwattError } from '../../errors.ts';
+import type { Admission, Gate, ModelAction, Principal } from '../../gate/gate.ts';
+import type { ModelRef, ModelSignature } from '../../models/models.ts';
+import { parseModelRef } from '../../models/names.ts';
+import type { Deployments } from '../../serve/deployments.ts';
+import type { Inference, ServedVersion } from '../../serve/serve.ts';
+import type { InferRequest } from './tensors.ts';
+
+export interface InferenceHouse {
+  gate: Gate;
+  deployments: Pick<Deployments, 'served' | 'isReady' | 'allReady' | 'inferWhile'>;
+  version: string;
+  maxBodyBytes: number;
+}
+
+/** The runtime behind every model here, in the protocol's words. */
+export const platform = 'onnx_onnxruntime';
+
+/** The model a request names, with the version it names beside (undefined: none). */
+export function modelRef(model: string, version: string | undefined): ModelRef {
+  const ref = parseModelRef(model);
+  if (version === undefined) return ref;
+  if (!/^[1-9]\d{0,8}$/.test(version)) {
+    throw new CommonwattError(
+      'VERSION_NOT_FOUND',
+      `version ${JSON.stringify(version.slice(0, 40))} does not exist`,
+      { hint: 'versions are numbers from 1' },
+    );
+  }
+  return { organisation: ref.organisation, name: ref.name, version: Number(version) };
+}
+
+/** The key of `Authorization: Bearer <key>`. */
+export function bearerKey(authorization: string | undefined): string | undefined {
+  return authorization?.slice(0, 7).toLowerCase() === 'bearer ' ? authorization.slice(7).trim() : undefined;
+}
+
+/** The served version that a request names, when the caller may see it. */
+export async function viewServed(
+  { gate, deployments }: InferenceHouse,
+  principal: Principal,
+  ref: ModelRef,
+  action: ModelAction = 'view',
+): Promise<ServedVersion> {
+  const access = await gate.authorize(principal, action, ref.organisation, ref.name);
+  return deployments.served(access.model.id, ref);
+}
+
+/** How a door reads its request and writes its answer. */
+export interface Door<Written> {
+  requestId: string;
+  read(signature: ModelSignature): InferRequest;
+  /** Is somebody still waiting? Asked just before computing. */
+  wanted(): boolean;
+  write(inference: Inference, served: ServedVersion, request: InferRequest): Written;
+}
+
+/** Reads, computes, writes. The admission is settled by what was computed, and released when nothing was. */
+export async function answer<Written>(
+  { deployments }: InferenceHouse,
+  ref: ModelRef,
+  admission: Admission,
+  door: Door<Written>,
+): Promise<Written> {
+  let served: ServedVersion;
+  let request: InferRequest;
+  let inference: Inference;
+  try {
+    served = deployments.served(admission.model.id, ref);
+    request = door.read(served.signature);
+    inference = await deployments.inferWhile(
+      served,
+      request.inputs,
+      contextOf(door.requestId, admission),
+      door.wanted,
+    );
+  } catch (error) {
+    admission.release();
+    throw error;
+  }
+  admission.settle();
+  return door.write(inference, served, request);
+}
+
+function contextOf(requestId: string, { principal, grant }: Admission): WorkContext {
+  return {
+    kind: 'inference',
+    requestId,
+    consumer: principal,
+    keyId: principal.keyId,
+    grantId: grant?.id ?? null,
+    jobId: null,
+  };
+}
