@@ -45,11 +45,17 @@ export function ImpactSection({ report }: { report: Polled<ImpactReport> }) {
 }
 
 function curveText({ impact }: ImpactReport): string {
-  const { operatingPoint, atFullUtilisationGCo2e: floor } = impact;
-  const floorText = floor === null ? '' : `The floor, at full use, is ${quantity(floor, 'gCO₂e')}.`;
+  const { operatingPoint, atFullUtilisationGCo2e: floor, perRequestGCo2e: booked } = impact;
   const now = pointAt(plottedCurve(impact.curve), operatingPoint?.utilisation ?? null);
-  if (!now || !floor) return floorText;
-  return `${floorText} At ${percent(now.utilisation)} a request carries ${times(now.gCo2e / floor)} times that: the rest pays for machines that wait.`;
+  const sentences = ['The curve spreads the whole machine, waiting included, over its requests.'];
+  if (booked !== null)
+    sentences.push(`Booked to your requests is what each used and reserved: ${quantity(booked, 'gCO₂e')}.`);
+  if (floor !== null) sentences.push(`The floor, at full use, is ${quantity(floor, 'gCO₂e')}.`);
+  if (now && floor)
+    sentences.push(
+      `At ${percent(now.utilisation)} a request carries ${times(now.gCo2e / floor)} times that: the rest pays for machines that wait.`,
+    );
+  return sentences.join(' ');
 }
 
 function Split({ split }: { split: ImpactReport['split'] }) {
