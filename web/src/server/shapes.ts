@@ -30,7 +30,7 @@ export interface Grant {
   expiresAt: string | null;
 }
 
-export interface Deployment {
+interface Deployment {
   id: string;
   version: number;
   state: 'loading' | 'ready' | 'failed';
