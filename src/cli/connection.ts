@@ -23,7 +23,7 @@ export function loginFile(env: NodeJS.ProcessEnv): string {
   return join(env.XDG_CONFIG_HOME || join(env.HOME || homedir(), '.config'), 'commonwatt', 'login.json');
 }
 
-export function readLogin(env: NodeJS.ProcessEnv): Login | null {
+function readLogin(env: NodeJS.ProcessEnv): Login | null {
   const file = loginFile(env);
   if (!existsSync(file)) return null;
   try {

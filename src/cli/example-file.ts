@@ -18,7 +18,7 @@ export const exampleSchema = z.object({
 
 export type ExampleFile = z.infer<typeof exampleSchema>;
 
-export const examplePath = (dataFolder: string) => join(dataFolder, 'example.json');
+const examplePath = (dataFolder: string) => join(dataFolder, 'example.json');
 
 /** Null when there is none, or when it is not whole: then it is made again. */
 export function readExample(dataFolder: string): ExampleFile | null {

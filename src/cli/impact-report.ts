@@ -38,7 +38,7 @@ export function impactLines(report: ImpactReport): string[] {
   ];
 }
 
-export function sharingLines({ sharing }: ImpactReport): string[] {
+function sharingLines({ sharing }: ImpactReport): string[] {
   const baseline = sharing.baselines.find(({ id }) => id === sharing.headlineBaseline);
   const costs = sharing.savingGCo2e !== null && sharing.savingGCo2e < 0;
   const amount = costs && sharing.savingGCo2e !== null ? -sharing.savingGCo2e : sharing.savingGCo2e;

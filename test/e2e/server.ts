@@ -6,11 +6,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type ExampleFile, exampleSchema } from '../../src/cli/example-file.ts';
 
-export type ExampleJson = ExampleFile;
-
 export interface ExampleServer {
   baseUrl: string;
-  example: ExampleJson;
+  example: ExampleFile;
   dataFolder: string;
   process: ChildProcess;
   /** Milliseconds from the start of the program to its line `ready`. */
@@ -79,7 +77,7 @@ export async function startExampleServer(options: StartOptions = {}): Promise<Ex
 const servers = { COMMONWATT_PORT: '0', COMMONWATT_GRPC_PORT: '0' };
 
 /** The environment without what a developer's shell may say to Commonwatt. */
-export function cleanEnvironment(): NodeJS.ProcessEnv {
+function cleanEnvironment(): NodeJS.ProcessEnv {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('COMMONWATT_')));
 }
 
