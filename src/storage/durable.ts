@@ -3,7 +3,7 @@
  * and its folder synced: the name appears only with all of its bytes.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { access, constants, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { CommonwattError } from '../errors.ts';
 
@@ -60,9 +60,19 @@ export async function makeFolder(folder: string, what: string): Promise<void> {
   const made = await onDisk(what, () => mkdir(path, { recursive: true, mode: 0o700 }));
   const top = made === undefined ? path : resolve(made);
   for (let at = path; ; at = dirname(at)) {
-    await syncFolder(dirname(at), what);
+    await syncParent(dirname(at), what);
     if (at === top) return;
   }
+}
+
+/** A parent that is not ours may be closed to us; then its owner made what lies in it, and not we just now. */
+async function syncParent(folder: string, what: string): Promise<void> {
+  try {
+    await access(folder, constants.R_OK);
+  } catch {
+    return;
+  }
+  await syncFolder(folder, what);
 }
 
 /** Removes what an interrupted `writeDurably` left in a folder. Only while nothing is being written there. */

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { CommonwattError } from '../errors.ts';
 import { makeFolder, onDisk, sweepTemporary, syncFolder, writeDurably } from '../storage/durable.ts';
 
-export interface DataKey {
+interface DataKey {
   /** 32 bytes; never stored. */
   key: Buffer;
   /** The same key, encrypted by the master key, base64. */

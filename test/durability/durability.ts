@@ -10,7 +10,7 @@ import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
 export const long = process.env.COMMONWATT_LONG === '1';
-export const writer = fileURLToPath(new URL('writer.mjs', import.meta.url));
+const writer = fileURLToPath(new URL('writer.mjs', import.meta.url));
 
 const dist = process.env.COMMONWATT_TEST_DIST ?? fileURLToPath(new URL('../../dist', import.meta.url));
 if (!existsSync(join(dist, 'models/registry.js')))
