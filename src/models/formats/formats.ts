@@ -15,8 +15,6 @@ import { inspectOnnx } from './onnx-read.ts';
 import type { WeighLimits } from './onnx-weigh.ts';
 import { inputName, outputName, writeOnnx } from './onnx-write.ts';
 
-export type { LayerInfo } from './chain.ts';
-
 export interface InspectedModel {
   format: ArtifactFormat;
   signature: ModelSignature;
@@ -33,7 +31,7 @@ export interface FormatLimits extends KerasLimits, WeighLimits {
   maxOnnxBytes: number;
 }
 
-export const defaultLimits: FormatLimits = {
+const defaultLimits: FormatLimits = {
   maxKerasBytes: 256 * 1024 * 1024,
   maxOnnxBytes: 2 * 1024 * 1024 * 1024 - 1,
   maxLayers: 1000,
@@ -71,7 +69,7 @@ export async function inspectArtifact(
 }
 
 /** By its first bytes. Throws UNSUPPORTED_FORMAT, naming what it is instead where that is known. */
-export function detectFormat(bytes: Uint8Array): ArtifactFormat {
+function detectFormat(bytes: Uint8Array): ArtifactFormat {
   if (hdf5Signature.equals(bytes.subarray(0, hdf5Signature.length))) return 'keras-h5';
   if (looksLikeOnnx(bytes)) return 'onnx';
   const start = Buffer.from(bytes.subarray(0, 8));

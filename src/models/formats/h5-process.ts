@@ -23,6 +23,12 @@ export interface H5Description {
   weightNames: [string, string[]][];
 }
 
+export interface H5Tensor {
+  data: Float32Array;
+  /** No NaN, no infinity; looked at in the worker, since there may be many millions. */
+  finite: boolean;
+}
+
 export interface H5ProcessLimits {
   /** For the library's own memory, bytes; the file and its weights are counted on top by the caller. */
   maxWasmBytes: number;
@@ -33,6 +39,7 @@ const replySchema = z.union([
   z.object({ id: z.number(), error: z.string() }),
   z.object({ id: z.number(), value: z.unknown() }),
 ]);
+const tensorsSchema = z.array(z.object({ data: z.instanceof(Float32Array), finite: z.boolean() }));
 const descriptionSchema = z.object({
   modelConfig: z.string().optional(),
   kerasVersion: z.string().optional(),
@@ -83,7 +90,7 @@ export class H5Process {
     this.#worker.stdout.resume();
     this.#worker.stderr.resume();
     this.#worker.on('message', (message: unknown) => this.#settle(message));
-    this.#worker.on('error', (cause) => this.#fail(damaged(`its structure breaks the reader`, cause)));
+    this.#worker.on('error', (cause) => this.#fail(broken(cause)));
     this.#worker.on('exit', () => this.#fail(damaged('the reader ended early')));
     this.#deadline = setTimeout(() => {
       this.#fail(damaged(`reading it takes longer than ${limits.deadlineMs} ms`));
@@ -103,12 +110,17 @@ export class H5Process {
   }
 
   /** Reads float32 data sets of exactly these shapes. Throws CORRUPT_MODEL. */
-  async tensors(wanted: { path: string; shape: number[] }[]): Promise<Float32Array[]> {
-    return z.array(z.instanceof(Float32Array)).parse(await this.#call({ kind: 'tensors', wanted }, []));
+  async tensors(wanted: { path: string; shape: number[] }[]): Promise<H5Tensor[]> {
+    return tensorsSchema.parse(await this.#call({ kind: 'tensors', wanted }, []));
   }
 
+  /** Throws INTERNAL: the plan is ours, so a failure is not the user's. */
   async write(plan: H5Plan): Promise<Uint8Array> {
-    return z.instanceof(Uint8Array).parse(await this.#call({ kind: 'write', plan }, []));
+    try {
+      return z.instanceof(Uint8Array).parse(await this.#call({ kind: 'write', plan }, []));
+    } catch (cause) {
+      throw new CommonwattError('INTERNAL', 'the Keras file could not be written', { cause });
+    }
   }
 
   async close(): Promise<void> {
@@ -142,6 +154,16 @@ export class H5Process {
 
 function firstLine(text: string): string {
   return (text.split('\n').find((line) => line.trim() !== '') ?? 'unreadable').trim().slice(0, 200);
+}
+
+function broken(cause: unknown): CommonwattError {
+  // The library itself is not there: no fault of the file.
+  if (cause instanceof Error && 'code' in cause && cause.code === 'ERR_MODULE_NOT_FOUND')
+    return new CommonwattError('INTERNAL', 'the HDF5 library is not installed', {
+      hint: 'install the packages again with npm ci',
+      cause,
+    });
+  return damaged('its structure breaks the reader', cause);
 }
 
 function damaged(message: string, cause?: unknown): CommonwattError {

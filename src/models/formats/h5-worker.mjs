@@ -104,7 +104,7 @@ function names(owner, name) {
 /** @param {{ path: string, shape: number[] }[]} wanted */
 function tensors(wanted) {
   if (!file) throw new Error('no file is open');
-  /** @type {Float32Array[]} */
+  /** @type {{ data: Float32Array, finite: boolean }[]} */
   const value = [];
   /** @type {ArrayBuffer[]} */
   const transfer = [];
@@ -116,8 +116,8 @@ function tensors(wanted) {
       throw new Error(`${path} is not float32 of shape [${shape.join(', ')}]`);
     const data = dataset.value;
     if (!(data instanceof Float32Array)) throw new Error(`${path} did not give float32`);
-    const own = Float32Array.from(data);
-    value.push(own);
+    const own = new Float32Array(data);
+    value.push({ data: own, finite: own.every(Number.isFinite) });
     transfer.push(own.buffer);
   }
   return { value, transfer };

@@ -33,7 +33,7 @@ export interface Hdf5Group {
   children: Map<string, Hdf5Node>;
 }
 
-export type Hdf5Node = Hdf5Dataset | Hdf5Group;
+type Hdf5Node = Hdf5Dataset | Hdf5Group;
 
 export interface StructureLimits {
   /** Largest data set in memory, bytes. */

@@ -2,7 +2,7 @@
 import type { Activation } from './chain.ts';
 
 /** Keras's constants, `keras.activations.selu`. */
-export const selu = { alpha: 1.6732632423543772, gamma: 1.0507009873554805 };
+const selu = { alpha: 1.6732632423543772, gamma: 1.0507009873554805 };
 
 const common = new Map<string, Activation>([
   ['relu', { kind: 'relu' }],

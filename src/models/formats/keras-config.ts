@@ -6,11 +6,8 @@ import { z } from 'zod';
 import { CommonwattError } from '../../errors.ts';
 import { quote } from '../names.ts';
 import type { Chain, LayerInfo } from './chain.ts';
-import { type KerasLayer, kerasLayers, sizeOf, type WeightPlace } from './keras-layers.ts';
+import { exportHint, type KerasLayer, kerasLayers, sizeOf, type WeightPlace } from './keras-layers.ts';
 import { layerOrder } from './keras-topology.ts';
-
-export const exportHint =
-  'export it to ONNX instead: model.export("model.onnx", format="onnx") in Keras 3.8 or later, or tf2onnx';
 
 const layerSchema = z.object({
   class_name: z.string(),

@@ -2,7 +2,7 @@
 import { CommonwattError } from '../../errors.ts';
 import { quote } from '../names.ts';
 import type { Chain, LayerInfo, Step } from './chain.ts';
-import { type H5Description, withH5 } from './h5-process.ts';
+import { type H5Description, type H5Tensor, withH5 } from './h5-process.ts';
 import { type Hdf5Dataset, type Hdf5Group, readStructure } from './hdf5-structure.ts';
 import { type ConfigLimits, type KerasPlan, planFromConfig } from './keras-config.ts';
 import type { WeightPlace } from './keras-layers.ts';
@@ -42,15 +42,18 @@ export async function readKerasH5(bytes: Buffer, limits: KerasLimits): Promise<K
 }
 
 /** Throws CORRUPT_MODEL for a network that could only answer NaN. */
-function byLayer(plan: KerasPlan, tensors: Float32Array[]): Map<string, Float32Array[]> {
+function byLayer(plan: KerasPlan, tensors: H5Tensor[]): Map<string, Float32Array[]> {
   const weights = new Map<string, Float32Array[]>();
   let next = 0;
   for (const { layer, shapes } of plan.weights) {
     const own = tensors.slice(next, next + shapes.length);
     next += shapes.length;
-    if (own.some((tensor) => !tensor.every(Number.isFinite)))
+    if (own.some((tensor) => !tensor.finite))
       throw damaged(`the weights of layer ${quote(layer)} contain NaN or infinite numbers`, layer);
-    weights.set(layer, own);
+    weights.set(
+      layer,
+      own.map((tensor) => tensor.data),
+    );
   }
   return weights;
 }

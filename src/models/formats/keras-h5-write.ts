@@ -16,9 +16,9 @@ export const writableActivations = [
   'elu',
   'selu',
 ] as const;
-export type WritableActivation = (typeof writableActivations)[number];
+type WritableActivation = (typeof writableActivations)[number];
 
-export interface KerasDense {
+interface KerasDense {
   name: string;
   type: 'dense';
   units: number;
@@ -36,7 +36,7 @@ export interface KerasSequential {
   training?: KerasTraining;
 }
 
-export interface KerasTraining {
+interface KerasTraining {
   /** adam, sgd, rmsprop, … */
   optimizer: string;
   learningRate: number;

@@ -5,6 +5,9 @@ import { quote } from '../names.ts';
 import type { Activation, LayerInfo, Step } from './chain.ts';
 import { kerasActivation, kerasActivationNames } from './keras-activations.ts';
 
+export const exportHint =
+  'export it to ONNX instead: model.export("model.onnx", format="onnx") in Keras 3.8 or later, or tf2onnx';
+
 /** A weight that is still in the file: the layer, and which of its weights. */
 export interface WeightPlace {
   layer: string;
@@ -20,7 +23,7 @@ export interface KerasLayer {
   info: Pick<LayerInfo, 'units' | 'activation'>;
 }
 
-export interface LayerContext {
+interface LayerContext {
   name: string;
   config: Record<string, unknown>;
   shape: number[];
@@ -59,9 +62,7 @@ function read<T>(layer: LayerContext, schema: z.ZodType<T>): T {
 function refused(layer: LayerContext, what: string, hint?: string): CommonwattError {
   return new CommonwattError('UNSUPPORTED_LAYER', `layer ${quote(layer.name)} ${what}`, {
     where: layer.name,
-    hint:
-      hint ??
-      'export the model to ONNX instead: model.export("model.onnx", format="onnx") in Keras 3.8 or later, or tf2onnx',
+    hint: hint ?? exportHint,
   });
 }
 
@@ -76,7 +77,7 @@ function activationOf(layer: LayerContext, name: unknown): { label: string; step
     throw refused(
       layer,
       `has the activation ${quote(JSON.stringify(name))}, which is not converted`,
-      `converted are ${kerasActivationNames(layer.kerasMajor).join(', ')}; or export the model to ONNX: model.export("model.onnx", format="onnx")`,
+      `converted are ${kerasActivationNames(layer.kerasMajor).join(', ')}; or ${exportHint}`,
     );
   return {
     label: name,

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { CommonwattError } from '../../errors.ts';
 import { quote } from '../names.ts';
 import type { LayerConfig, ModelConfig } from './keras-config.ts';
+import { exportHint } from './keras-layers.ts';
 
 /** [layer, node index, tensor index] */
 const endSchema = z.tuple([z.string(), z.literal(0), z.literal(0)]);
@@ -65,6 +66,6 @@ function onlyEnd(model: ModelConfig, key: 'input_layers' | 'output_layers'): str
 function notChain(where: string, message: string): CommonwattError {
   return new CommonwattError('UNSUPPORTED_LAYER', `the model is not a plain chain of layers: ${message}`, {
     where,
-    hint: 'export it to ONNX instead: model.export("model.onnx", format="onnx") in Keras 3.8 or later, or tf2onnx',
+    hint: exportHint,
   });
 }

@@ -1,4 +1,10 @@
-/** Writes a chain of layers as an ONNX model: opset 17, one FP32 input `input`, one FP32 output `output`. */
+/**
+ * Writes a chain of layers as an ONNX model: opset 17, one FP32 input `input`, one FP32 output `output`.
+ *
+ * `onnx_pb.ts` is generated from `onnx.proto` (of the Python package onnx 1.23, Apache-2.0) with
+ * @bufbuild/protoc-gen-es 2.17:
+ * protoc --es_out=. --es_opt=target=ts,import_extension=ts,erasable_syntax=true onnx.proto
+ */
 import { create, toBinary } from '@bufbuild/protobuf';
 import type { Activation, Chain, Step } from './chain.ts';
 import {
