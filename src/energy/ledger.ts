@@ -22,7 +22,7 @@ import { mergeLines, recover } from './recovery.ts';
 import { type IntervalRow, settleInterval } from './settlement.ts';
 import { type Segment, Spool, type SpoolDisk } from './spool.ts';
 
-/** CPU time the gateway needs for itself, as a part of one core: an idle server may use this much. */
+/** Of one core: what an idle server may use for itself. */
 const housekeeping = 0.005;
 const quietIntervalMs = 30_000;
 const tickMs = 1000;
@@ -150,7 +150,7 @@ export class Ledger implements Accountant {
     this.#processes.take();
     this.#begin(clock.now(), clock.monotonic());
     if (manual) return;
-    this.#timer = setInterval(() => this.#tick(), tickMs);
+    this.#timer = setInterval(() => this.tick(), tickMs);
     this.#timer.unref();
   }
 
@@ -256,7 +256,8 @@ export class Ledger implements Accountant {
     return settling;
   }
 
-  #tick(): void {
+  /** Once a second: repairs the spool after a failure, and settles when there is something to settle. */
+  tick(): void {
     if (this.#spool.failure) this.#reopen();
     const age = this.#options.clock.now() - this.#startMs;
     const active = this.#lines.length > 0 || this.#jobs.size > 0 || this.#closed.length > 0;

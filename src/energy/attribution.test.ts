@@ -1,0 +1,167 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { type Amounts, attribute, type Entry, type IntervalFacts, type LineHead } from './attribution.ts';
+import type { ModelUse } from './energy.ts';
+
+const acme = { organisationId: 'o1', organisation: 'acme' };
+const globex = { organisationId: 'o2', organisation: 'globex' };
+const digits: ModelUse = { modelId: 'm1', model: 'acme/digits', version: 1, owner: acme };
+const letters: ModelUse = { modelId: 'm2', model: 'acme/letters', version: 3, owner: acme };
+
+function head(use: ModelUse | null, kind: LineHead['kind'] = 'inference'): LineHead {
+  return { kind, consumer: globex, keyId: 'k1', grantId: 'g1', jobId: null, use };
+}
+
+const base: IntervalFacts = {
+  id: 'i1',
+  startMs: 0,
+  endMs: 1000,
+  durationS: 1,
+  energyJ: 30,
+  idleW: 10,
+  cpuCount: 4,
+  memoryBytes: 1000,
+  hostBusyS: 2,
+  gatewayCpuS: 0.105,
+  housekeepingS: 0.005,
+  runners: [{ pid: 7, cpuS: 0.9 }],
+  lines: [
+    { id: 'r1', atMs: 100, rows: 1, runnerPid: 7, computeNs: 100, head: head(digits) },
+    { id: 'r2', atMs: 200, rows: 2, runnerPid: 7, computeNs: 200, head: head(digits) },
+  ],
+  jobs: [{ id: 'j1', head: head(null, 'training'), cpuS: 0.5, memoryBytes: 100 }],
+  reservations: [
+    { use: digits, memoryBytes: 200 },
+    { use: letters, memoryBytes: 50 },
+  ],
+  rates: { pue: 1.2, gPerKwh: 400, litresPerKwh: 5.4, embodiedG: 0.008 },
+};
+const find = (entries: readonly Entry[], id: string) => {
+  const entry = entries.find((candidate) => candidate.id === id);
+  if (!entry) throw new Error(`no entry ${id}`);
+  return entry;
+};
+
+describe('giving energy to work', () => {
+  /**
+   * The worked example of docs/accounting.md: 30 J in 1 s, 10 W idle → 10 J idle, 20 J dynamic over 2 busy CPU·s:
+   * 10 J per CPU·s.
+   */
+  const { entries, joulesPerCpuS, usefulCpuS } = attribute(base);
+
+  it('splits dynamic energy by CPU time: the runner by computing time, the gateway evenly beyond housekeeping', () => {
+    expect(joulesPerCpuS).toBe(10);
+    const [first, second] = [find(entries, 'r1'), find(entries, 'r2')];
+    // .9 CPU·s of the runner 1 : 2, and half of the gateway's .105 − .005.
+    expect(first.cpuS).toBeCloseTo(0.3 + 0.05, 12);
+    expect(second.cpuS).toBeCloseTo(0.6 + 0.05, 12);
+    expect(first.energyJ - first.idleShareJ).toBeCloseTo(3.5, 12);
+    expect(find(entries, 'i1:overhead:gateway').energyJ).toBeCloseTo(0.05, 12);
+    expect(find(entries, 'i1:overhead:other processes').cpuS).toBeCloseTo(2 - 0.105 - 0.9 - 0.5, 12);
+  });
+
+  it('gives idle energy by reserved memory: to requests, to a job, to what merely stood ready', () => {
+    // digits hold .2 of the memory: 2 J, shared 1 : 2; letters .05 without a request; the job .1.
+    expect(find(entries, 'r1').idleShareJ).toBeCloseTo(2 / 3, 12);
+    expect(find(entries, 'r2').idleShareJ).toBeCloseTo(4 / 3, 12);
+    expect(find(entries, 'i1:idle:ready:m2:3').energyJ).toBeCloseTo(0.5, 12);
+    expect(find(entries, 'j1')).toMatchObject({ idleShareJ: 1, energyJ: 6 });
+    expect(find(entries, 'i1:idle:platform').energyJ).toBeCloseTo(6.5, 9);
+  });
+
+  it('gives embodied carbon by CPU capacity: .5 of 4 CPU·s is an eighth', () => {
+    expect(find(entries, 'j1').embodiedG).toBeCloseTo(0.001, 12);
+  });
+
+  it('counts the CPU time of requests and jobs as useful, and nothing else', () => {
+    expect(usefulCpuS).toBeCloseTo(0.35 + 0.65 + 0.5, 12);
+  });
+
+  it('leaves water unknown where it is unknown', () => {
+    const dry = attribute({ ...base, rates: { ...base.rates, litresPerKwh: null } });
+    expect(dry.entries.every(({ waterL }) => waterL === null)).toBe(true);
+    expect(dry.total.waterL).toBeNull();
+  });
+
+  it('charges a request for at most a second of readiness before it', () => {
+    const late = attribute({ ...base, startMs: -29_000, durationS: 30, energyJ: 320 });
+    // Of 300 J idle, digits hold 60 J for 30 s; the first request came at .1 s before the last .9 s.
+    const requests = find(late.entries, 'r1').idleShareJ + find(late.entries, 'r2').idleShareJ;
+    expect(requests).toBeCloseTo((60 * 1.9) / 30, 9);
+    expect(find(late.entries, 'i1:idle:ready:m1:1').energyJ).toBeCloseTo((60 * 28.1) / 30, 9);
+  });
+});
+
+describe('conservation', () => {
+  const amount = fc.oneof(fc.constant(0), fc.double({ min: 1e-6, max: 1e3, noNaN: true }));
+  const schedule = fc.record({
+    durationS: fc.double({ min: 1e-3, max: 60, noNaN: true }),
+    energyJ: fc.oneof(fc.constant(0), fc.double({ min: 1e-6, max: 1e5, noNaN: true })),
+    idleW: fc.oneof(fc.constant(0), fc.double({ min: 1e-3, max: 500, noNaN: true })),
+    cpuCount: fc.integer({ min: 1, max: 128 }),
+    memoryBytes: fc.integer({ min: 1, max: 1e12 }),
+    hostBusyS: amount,
+    gatewayCpuS: amount,
+    housekeepingS: amount,
+    runners: fc.uniqueArray(fc.record({ pid: fc.integer({ min: 1, max: 6 }), cpuS: amount }), {
+      selector: ({ pid }) => pid,
+    }),
+    lines: fc.array(
+      fc.record({
+        atMs: fc.integer({ min: -5000, max: 6000 }),
+        rows: fc.integer({ min: 0, max: 128 }),
+        runnerPid: fc.integer({ min: 1, max: 6 }),
+        computeNs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 1e9 })),
+        use: fc.constantFrom(digits, letters),
+      }),
+    ),
+    jobs: fc.array(fc.record({ cpuS: amount, memoryBytes: fc.integer({ min: 0, max: 1e12 }) }), {
+      maxLength: 4,
+    }),
+    reservations: fc.array(
+      fc.record({ use: fc.constantFrom(digits, letters), memoryBytes: fc.integer({ min: 0, max: 1e12 }) }),
+      { maxLength: 4 },
+    ),
+    rates: fc.record({
+      pue: fc.double({ min: 1, max: 3, noNaN: true }),
+      gPerKwh: fc.double({ min: 1, max: 1500, noNaN: true }),
+      litresPerKwh: fc.oneof(fc.constant(null), fc.double({ min: 0, max: 20, noNaN: true })),
+      embodiedG: fc.double({ min: 1e-9, max: 100, noNaN: true }),
+    }),
+  });
+
+  it('holds to 1e-9 for energy, idle, carbon, embodied and water, whatever ran', () => {
+    fc.assert(
+      fc.property(schedule, ({ lines, jobs, ...rest }) => {
+        const facts: IntervalFacts = {
+          id: 'i',
+          startMs: 0,
+          endMs: 1000,
+          ...rest,
+          lines: lines.map(({ use, ...line }, index) => ({ id: `r${index}`, head: head(use), ...line })),
+          jobs: jobs.map((job, index) => ({ id: `j${index}`, head: head(null, 'training'), ...job })),
+        };
+        const { entries, total, usefulCpuS, otherCpuS } = attribute(facts);
+        const sum = (pick: (amounts: Amounts) => number) =>
+          entries.reduce((all, entry) => all + pick(entry), 0);
+        const same = (pick: (amounts: Amounts) => number) =>
+          expect(Math.abs(sum(pick) - pick(total))).toBeLessThanOrEqual(1e-9 * pick(total));
+        same(({ energyJ }) => energyJ);
+        same(({ idleShareJ }) => idleShareJ);
+        same(({ carbonG }) => carbonG);
+        same(({ embodiedG }) => embodiedG);
+        same(({ waterL }) => waterL ?? 0);
+        same(({ cpuS }) => cpuS);
+        expect(usefulCpuS + otherCpuS).toBeCloseTo(total.cpuS, 6);
+        for (const entry of entries) {
+          expect(entry.energyJ).toBeGreaterThanOrEqual(0);
+          expect(entry.energyJ).toBeGreaterThanOrEqual(entry.idleShareJ - 1e-9 * total.energyJ);
+        }
+        expect(new Set(entries.map(({ id }) => id)).size).toBe(entries.length);
+        // Work that ended inside the interval has its entry.
+        expect(entries.filter(({ kind }) => kind === 'inference').length).toBe(lines.length);
+      }),
+      { numRuns: 300, endOnFailure: true },
+    );
+  });
+});

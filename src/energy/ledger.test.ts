@@ -1,0 +1,316 @@
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { configSchema } from '../config.ts';
+import { type Db, openDatabase } from '../storage/db.ts';
+import { readBasis } from './basis.ts';
+import type { ModelUse, WorkContext } from './energy.ts';
+import { Host } from './host.ts';
+import { Ledger } from './ledger.ts';
+import { CpuTimeMeter } from './meters/cpu-time.ts';
+import type { SpoolDisk } from './spool.ts';
+
+const acme = { organisationId: 'o1', organisation: 'acme' };
+const globex = { organisationId: 'o2', organisation: 'globex' };
+const digits: ModelUse = { modelId: 'm1', model: 'acme/digits', version: 1, owner: acme };
+const silent = { info() {}, warn() {}, error() {} };
+const runnerPid = 4242;
+const jobPid = 4343;
+
+/** A host whose clock and counters the test turns by hand: 4 CPUs, 1 GB, 10 to 50 W. */
+async function house(folder = mkdtempSync(join(tmpdir(), 'ledger-')), startS = 1000) {
+  const proc = join(folder, 'proc');
+  const ticks = { host: 0, runner: 0, job: 0 };
+  let seconds = startS;
+  const write = () => {
+    mkdirSync(join(proc, String(runnerPid)), { recursive: true });
+    mkdirSync(join(proc, String(jobPid)), { recursive: true });
+    writeFileSync(
+      join(proc, 'stat'),
+      `cpu  ${ticks.host} 0 0 99 0 0 0 0 0 0\ncpu0 0\ncpu1 0\ncpu2 0\ncpu3 0\n`,
+    );
+    writeFileSync(join(proc, 'meminfo'), 'MemTotal:  1000000 kB\n');
+    for (const [pid, used] of [
+      [runnerPid, ticks.runner],
+      [jobPid, ticks.job],
+    ] as const) {
+      const fields = ['S', ...Array(10).fill('0'), String(used), '0', ...Array(6).fill('0'), '77'];
+      writeFileSync(join(proc, String(pid), 'stat'), `${pid} (a (b) c) ${fields.join(' ')} 0\n`);
+      writeFileSync(join(proc, String(pid), 'status'), 'Name: x\nVmRSS:  100000 kB\n');
+    }
+  };
+  write();
+  const host = new Host({ procRoot: proc });
+  const config = configSchema.parse({ energy: { zone: 'DEU', idleW: 10, maxW: 50, pue: 1.2, wueOnSite: 1 } });
+  const basis = await readBasis(config.energy, host);
+  const db = await openDatabase(join(folder, 'commonwatt.db'));
+  const clock = { now: () => Math.round(seconds * 1000), monotonic: () => seconds };
+  const open = async (disk?: SpoolDisk) => {
+    const watts = { idleW: 10, maxW: 50, assumed: false };
+    const meter = new CpuTimeMeter({ watts, cpu: () => host.cpu(), clock: clock.monotonic });
+    const ledger = new Ledger({
+      db,
+      host,
+      chosen: { meter, fallback: meter, watts, reason: null },
+      idleIsConfigured: true,
+      basis,
+      dataFolder: folder,
+      log: silent,
+      clock,
+      manual: true,
+      ...(disk ? { disk } : {}),
+    });
+    await ledger.start();
+    return ledger;
+  };
+  return {
+    folder,
+    db,
+    open,
+    clock,
+    /** Time passes, CPUs work (in hundredths of a second). */
+    pass(duration: number, { runner = 0, job = 0, other = 0 } = {}) {
+      seconds += duration;
+      ticks.runner += runner;
+      ticks.job += job;
+      ticks.host += runner + job + other;
+      write();
+    },
+  };
+}
+
+let sequence = 0;
+function context(overrides: Partial<WorkContext> = {}): WorkContext {
+  return {
+    kind: 'inference',
+    requestId: `req${String(sequence++).padStart(8, '0')}`,
+    consumer: globex,
+    keyId: 'k1',
+    grantId: 'g1',
+    jobId: null,
+    ...overrides,
+  };
+}
+
+const batch = (contexts: WorkContext[], computeNs = 1e6) => ({
+  use: digits,
+  runnerPid,
+  computeNs,
+  items: contexts.map((each) => ({ context: each, rows: 1 })),
+});
+
+async function checkConservation(db: Db) {
+  const intervals = await db.selectFrom('ledger_intervals').selectAll().execute();
+  for (const interval of intervals) {
+    const { energy, carbon, embodied, water } = await db
+      .selectFrom('ledger_entries')
+      .where('interval_id', '=', interval.id)
+      .select(({ fn }) => [
+        fn.sum<number>('energy_j').as('energy'),
+        fn.sum<number>('carbon_g').as('carbon'),
+        fn.sum<number>('embodied_g').as('embodied'),
+        fn.sum<number>('water_l').as('water'),
+      ])
+      .executeTakeFirstOrThrow();
+    for (const [sum, total] of [
+      [energy, interval.energy_j],
+      [carbon, interval.carbon_g],
+      [embodied, interval.embodied_g],
+      [water, interval.water_l ?? 0],
+    ] as const) {
+      expect(Math.abs(sum - total)).toBeLessThanOrEqual(1e-9 * total);
+    }
+  }
+  return intervals;
+}
+
+const requests = (db: Db) =>
+  db.selectFrom('ledger_entries').where('kind', '=', 'inference').selectAll().orderBy('id').execute();
+
+describe('the ledger', () => {
+  it('prices an answer at once and settles it under the same id', async () => {
+    const { db, open, pass } = await house();
+    const ledger = await open();
+    ledger.setReservations([{ use: digits, runnerPid, memoryBytes: 100_000_000 }]);
+    const mine = context();
+    const [footprint] = ledger.recordBatch(batch([mine, context()]));
+    expect(footprint).toMatchObject({ settled: false, quality: 'estimated', method: 'cpu-time' });
+    expect(footprint?.energyJ).toBeGreaterThan(0);
+    pass(1, { runner: 50, other: 50 });
+    await ledger.settle();
+    const settled = await requests(db);
+    expect(settled.map(({ id }) => id)).toContain(mine.requestId);
+    // 1 busy CPU·s of 4 in 1 s: 20 J, of which 10 J idle; half of the busy time was the runner's: 2.5 J each.
+    expect(settled[0]?.energy_j).toBeGreaterThanOrEqual(2.5 * 0.9);
+    const [interval] = await checkConservation(db);
+    expect(interval).toMatchObject({ energy_j: 20, quality: 'estimated', method: 'cpu-time' });
+  });
+
+  it('keeps every figure through a kill: a torn last line was never acknowledged, all others are booked once', async () => {
+    const home = await house();
+    const killed = await home.open();
+    killed.setReservations([{ use: digits, runnerPid, memoryBytes: 100_000_000 }]);
+    const acknowledged = Array.from({ length: 5 }, () => context());
+    for (const each of acknowledged) {
+      home.pass(0.1);
+      killed.recordBatch(batch([each]));
+    }
+    const [segment = ''] = readdirSync(join(home.folder, 'spool'));
+    appendFileSync(join(home.folder, 'spool', segment), '["torn",12');
+    home.pass(60);
+    await home.open();
+    expect((await requests(home.db)).map(({ id }) => id)).toEqual(
+      acknowledged.map(({ requestId }) => requestId),
+    );
+    const [interval] = await checkConservation(home.db);
+    expect(interval?.method).toBe('recovered after a crash');
+    const lost = await home.db
+      .selectFrom('ledger_entries')
+      .where('kind', '=', 'unattributed')
+      .selectAll()
+      .execute();
+    expect(lost.length).toBe(1);
+    // Idle power of at most the half second that was metered, not of the minute the server was away.
+    expect(lost[0]?.energy_j).toBeLessThanOrEqual(5.0001);
+    expect(readdirSync(join(home.folder, 'spool'))).toEqual([]);
+  });
+
+  it('books a segment once that was settled before the kill but not deleted yet', async () => {
+    const home = await house();
+    const first = await home.open();
+    first.recordBatch(batch([context()]));
+    const spool = join(home.folder, 'spool');
+    const [segment = ''] = readdirSync(spool);
+    const { readFileSync } = await import('node:fs');
+    const text = readFileSync(join(spool, segment));
+    home.pass(1, { runner: 1 });
+    await first.settle();
+    const before = await home.db.selectFrom('ledger_entries').selectAll().execute();
+    writeFileSync(join(spool, segment), text);
+    await home.open();
+    expect(await home.db.selectFrom('ledger_entries').selectAll().execute()).toEqual(before);
+  });
+
+  it('acknowledges nothing that a full disk did not take, and goes on when there is room', async () => {
+    const home = await house();
+    let full = false;
+    const { writeSync } = await import('node:fs');
+    const ledger = await home.open({
+      write: (fd, text) => {
+        if (full) throw new Error('ENOSPC: no space left on device');
+        return writeSync(fd, text);
+      },
+      sync: async () => {},
+    });
+    ledger.recordBatch(batch([context()]));
+    full = true;
+    expect(() => ledger.recordBatch(batch([context()]))).toThrow(/cannot be written/);
+    full = false;
+    expect(() => ledger.recordBatch(batch([context()]))).toThrow(/cannot be written/);
+    ledger.tick();
+    ledger.recordBatch(batch([context()]));
+    home.pass(1);
+    await ledger.settle();
+    expect((await requests(home.db)).length).toBe(2);
+    await checkConservation(home.db);
+  });
+
+  it('stops acknowledging after a failed sync until the spool was written anew and verified', async () => {
+    const home = await house();
+    let broken = true;
+    const { writeSync } = await import('node:fs');
+    const ledger = await home.open({
+      write: (fd, text) => writeSync(fd, text),
+      sync: async () => {
+        if (broken) throw new Error('EIO: i/o error');
+      },
+    });
+    ledger.recordBatch(batch([context()]));
+    home.pass(1);
+    await ledger.settle();
+    expect(() => ledger.recordBatch(batch([context()]))).toThrow(/EIO/);
+    broken = false;
+    ledger.tick();
+    expect(() => ledger.recordBatch(batch([context()]))).not.toThrow();
+    expect((await requests(home.db)).length).toBe(1);
+  });
+
+  it('gives a job the CPU time of its process, interval by interval, and its total at the end', async () => {
+    const home = await house();
+    const ledger = await home.open();
+    const meter = ledger.meterJob({
+      context: context({ kind: 'training', jobId: 'job1', requestId: 'job1' }),
+      pid: jobPid,
+      use: null,
+    });
+    home.pass(1, { job: 100 });
+    expect(meter.soFar().dynamicJ).toBeCloseTo(10, 6);
+    await ledger.settle();
+    home.pass(1, { job: 50 });
+    const total = await meter.finish(2);
+    // 2 CPU·s told by the process itself, at 10 J each or a little less where the host's counter lags.
+    expect(total.settled).toBe(true);
+    expect(total.dynamicJ).toBeGreaterThan(14);
+    const booked = await home.db
+      .selectFrom('ledger_entries')
+      .where('job_id', '=', 'job1')
+      .select(({ fn }) => [fn.sum<number>('energy_j').as('energy'), fn.sum<number>('cpu_s').as('cpu')])
+      .executeTakeFirstOrThrow();
+    expect(booked.energy).toBeCloseTo(total.energyJ, 9);
+    expect(booked.cpu).toBeCloseTo(2, 9);
+    await checkConservation(home.db);
+  });
+
+  it('counts the requests of a grant, settled or not, an explanation with many model calls as one', async () => {
+    const home = await house();
+    const ledger = await home.open();
+    const explained = context({ kind: 'explanation' });
+    ledger.recordBatch(batch([context(), context({ grantId: null })]));
+    ledger.recordBatch(batch([explained, explained]));
+    expect(await ledger.requestsOfGrant('g1', 0)).toBe(2);
+    home.pass(1);
+    await ledger.settle();
+    ledger.recordBatch(batch([context()]));
+    expect(await ledger.requestsOfGrant('g1', 0)).toBe(3);
+    expect(await ledger.requestsOfGrant('g1', home.clock.now() + 1)).toBe(0);
+    expect(await ledger.requestsOfGrant('g2', 0)).toBe(0);
+  });
+
+  it('conserves every joule over random schedules of requests, jobs, quiet and other processes', async () => {
+    const home = await house();
+    const ledger = await home.open();
+    const step = fc.record({
+      requests: fc.integer({ min: 0, max: 5 }),
+      computeNs: fc.integer({ min: 0, max: 1e9 }),
+      seconds: fc.double({ min: 0.01, max: 30, noNaN: true }),
+      runner: fc.integer({ min: 0, max: 200 }),
+      other: fc.integer({ min: 0, max: 200 }),
+      job: fc.integer({ min: 0, max: 200 }),
+      reserved: fc.integer({ min: 0, max: 2_000_000_000 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 6 }), async (steps) => {
+        const job = ledger.meterJob({ context: context({ kind: 'training' }), pid: jobPid, use: null });
+        for (const { requests: count, computeNs, seconds, reserved, ...used } of steps) {
+          ledger.setReservations([{ use: digits, runnerPid, memoryBytes: reserved }]);
+          if (count > 0)
+            ledger.recordBatch(
+              batch(
+                Array.from({ length: count }, () => context()),
+                computeNs,
+              ),
+            );
+          home.pass(seconds, used);
+          await ledger.settle();
+        }
+        await job.finish();
+      }),
+      { numRuns: 15, endOnFailure: true },
+    );
+    await ledger.stop();
+    const intervals = await checkConservation(home.db);
+    expect(intervals.length).toBeGreaterThan(10);
+  });
+});
