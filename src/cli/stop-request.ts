@@ -1,11 +1,10 @@
 /** Ctrl-C and SIGTERM: the first asks to finish what runs, a second one leaves at once. */
 import type { Terminal } from './terminal.ts';
 
-export interface StopRequest {
+interface StopRequest {
   /** Aborted when the stop was asked for. */
   signal: AbortSignal;
   asked: Promise<void>;
-  release(): void;
 }
 
 /**
@@ -14,7 +13,10 @@ export interface StopRequest {
  */
 const sameWishMs = 1_000;
 
-export function stopRequest(terminal: Terminal, leave: (code: number) => void = process.exit): StopRequest {
+export function stopRequest(
+  terminal: Pick<Terminal, 'err'>,
+  leave: (code: number) => void = process.exit,
+): StopRequest {
   const controller = new AbortController();
   let firstAt = 0;
   let resolve = () => {};
@@ -31,12 +33,7 @@ export function stopRequest(terminal: Terminal, leave: (code: number) => void = 
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
-  return {
-    signal: controller.signal,
-    asked,
-    release: () => {
-      process.off('SIGINT', onSignal);
-      process.off('SIGTERM', onSignal);
-    },
-  };
+  // Never taken off again: a repetition that arrives while the process ends must not kill it. Listening for signals
+  // keeps no process alive.
+  return { signal: controller.signal, asked };
 }

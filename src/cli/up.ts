@@ -70,7 +70,6 @@ async function serve(
     if (!stop.signal.aborted) throw error;
   } finally {
     await app.stop();
-    stop.release();
   }
   if (!json) terminal.out('stopped\n');
 

@@ -31,10 +31,7 @@ export async function startExampleServer(options: StartOptions = {}): Promise<Ex
   if (!existsSync(entry)) throw new Error(`${entry} does not exist: run npm test (it builds)`);
   const dataFolder = options.dataFolder ?? mkdtempSync(join(tmpdir(), 'commonwatt-e2e-'));
   const began = performance.now();
-  const child = spawn(process.execPath, [entry, 'up', '--example'], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...cleanEnvironment(), ...servers, COMMONWATT_DATA: dataFolder, ...options.env },
-  });
+  const child = spawnProgram(['up', '--example'], { COMMONWATT_DATA: dataFolder, ...options.env });
   let output = '';
   const exit = new Promise<number | null>((resolve) => child.on('close', (code) => resolve(code)));
   const readyMs = await new Promise<number>((resolve, reject) => {
@@ -72,6 +69,14 @@ export async function startExampleServer(options: StartOptions = {}): Promise<Ex
       return code;
     },
   };
+}
+
+/** The program with piped output, on ports that are free, without what a developer's shell says to Commonwatt. */
+export function spawnProgram(args: string[], env: NodeJS.ProcessEnv) {
+  return spawn(process.execPath, [entry, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...cleanEnvironment(), ...servers, ...env },
+  });
 }
 
 const servers = { COMMONWATT_PORT: '0', COMMONWATT_GRPC_PORT: '0' };
