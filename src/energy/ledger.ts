@@ -13,7 +13,7 @@ import type { Accountant, ComputedBatch, Footprint, JobMeter, JobWork, Reservati
 import type { Host } from './host.ts';
 import { intervalRow, type MeteredInterval } from './interval-row.ts';
 import { JobMeters, type TakenJob } from './job-meters.ts';
-import { HeadBook, lineText, type PricedLine, startText } from './lines.ts';
+import { computedBy, HeadBook, lineText, type PricedLine, startText } from './lines.ts';
 import type { ChosenMeter } from './meters/choose.ts';
 import { IdlePower } from './meters/idle-power.ts';
 import { Pricer } from './pricing.ts';
@@ -393,11 +393,4 @@ export class Ledger implements Accountant {
       method,
     };
   }
-}
-
-/** Where a runner's CPU time cannot be read, the time it computed stands for it. */
-function computedBy(pid: number, lines: readonly PricedLine[]): number {
-  let nanoseconds = 0;
-  for (const line of lines) if (line.runnerPid === pid) nanoseconds += line.computeNs;
-  return nanoseconds / 1e9;
 }

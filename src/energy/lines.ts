@@ -137,6 +137,13 @@ export function parseLines(values: readonly unknown[]): {
   return { startMs, lines, broken };
 }
 
+/** Where a runner's CPU time cannot be read, the time it computed stands for it, CPU·s. */
+export function computedBy(runnerPid: number, lines: readonly PricedLine[]): number {
+  let nanoseconds = 0;
+  for (const line of lines) if (line.runnerPid === runnerPid) nanoseconds += line.computeNs;
+  return nanoseconds / 1e9;
+}
+
 function nano(value: number): number {
   return Math.round(value * 1e9);
 }

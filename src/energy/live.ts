@@ -45,13 +45,25 @@ export class LiveFigures {
     this.#requests += requests;
     this.#recent.push(row);
     this.#recent = this.#recent.filter(({ end_ms }) => end_ms > row.end_ms - windowMs);
+    // Summed here first: a busy interval has tens of thousands of entries, and a counter is slow to move.
+    const byKind = new Map<string, { energyJ: number; requests: number }>();
     let entriesJ = 0;
-    for (const entry of attribution.entries) {
-      entriesJ += entry.energyJ;
-      this.#metrics.energy.inc({ kind: entry.kind }, entry.energyJ);
-      this.#metrics.carbon.inc(entry.carbonG);
-      if (entry.rows > 0) this.#metrics.requests.inc({ kind: entry.kind });
+    let carbonG = 0;
+    for (const { kind, energyJ, carbonG: grams, rows } of attribution.entries) {
+      entriesJ += energyJ;
+      carbonG += grams;
+      const sum = byKind.get(kind);
+      if (!sum) byKind.set(kind, { energyJ, requests: rows > 0 ? 1 : 0 });
+      else {
+        sum.energyJ += energyJ;
+        if (rows > 0) sum.requests++;
+      }
     }
+    for (const [kind, sum] of byKind) {
+      this.#metrics.energy.inc({ kind }, sum.energyJ);
+      if (sum.requests > 0) this.#metrics.requests.inc({ kind }, sum.requests);
+    }
+    this.#metrics.carbon.inc(carbonG);
     this.#metrics.residual.set(row.energy_j > 0 ? Math.abs(entriesJ - row.energy_j) / row.energy_j : 0);
     this.#metrics.power.reset();
     const live = this.read();
