@@ -25,7 +25,7 @@ export function gramsOf({ idleWh, dynamicWh, embodiedG }: Burden, { pue, intensi
 }
 
 /** The server each would run: the same as the shared one. */
-export interface OwnServer {
+interface OwnServer {
   idleW: number;
   maxW: number;
   embodiedGPerH: number;

@@ -12,9 +12,6 @@ import { type Live, LiveFigures, nothingMetered } from './live.ts';
 import { type ChosenMeter, chooseMeter } from './meters/choose.ts';
 import { type ImpactReport, impactReport, type ReportQuery, resourceWeights } from './reports.ts';
 
-export type { ImpactReport, ReportGroup, ReportQuery } from './reports.ts';
-export type { Live };
-
 /** The energy room as the rest of the house sees it. Everything but `describe` needs `start()` first. */
 export interface Energy extends Accountant {
   /** Closes the open interval and writes it: afterwards reports hold everything up to now. */
@@ -159,7 +156,7 @@ class MeteredEnergy implements Energy {
 }
 
 /** Meters and books nothing, for benchmarks: every figure is unknown because metering is off. */
-export function noAccountant(log: LedgerLog): Energy {
+function noAccountant(log: LedgerLog): Energy {
   const refuse = () =>
     new CommonwattError('NOT_READY', `there is no report: ${meteringIsOff}`, {
       where: 'COMMONWATT_METER',

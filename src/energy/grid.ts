@@ -49,7 +49,7 @@ export async function gridIntensity(zone: string): Promise<Intensity> {
  * Litres behind a kWh of electricity where nobody has given a figure: the world average that EcoLogits 0.11.3
  * ships in its electricity mixes ("WOR").
  */
-export const assumedWueOffSite = {
+const assumedWueOffSite = {
   value: 3.908,
   source: 'world average of EcoLogits 0.11.3, electricity mix WOR',
 } as const;

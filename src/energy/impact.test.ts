@@ -43,11 +43,15 @@ describe('impact of a unit of work at a utilisation', () => {
 
   it('falls with use and never below its floor, while the total of a fixed supply rises', () => {
     fc.assert(
-      fc.property(fc.double({ min: 0.01, max: 0.98 }), fc.double({ min: 1, max: 1e6 }), (u, w) => {
-        expect(perUnit(c, u, w)).toBeGreaterThan(perUnit(c, u + 0.01, w));
-        expect(perUnit(c, u, w)).toBeGreaterThanOrEqual(floorPerUnit(c, w));
-        expect(totalPerHour(c, u)).toBeLessThan(totalPerHour(c, u + 0.01));
-      }),
+      fc.property(
+        fc.double({ min: 0.01, max: 0.98, noNaN: true }),
+        fc.double({ min: 1, max: 1e6, noNaN: true }),
+        (u, w) => {
+          expect(perUnit(c, u, w)).toBeGreaterThan(perUnit(c, u + 0.01, w));
+          expect(perUnit(c, u, w)).toBeGreaterThanOrEqual(floorPerUnit(c, w));
+          expect(totalPerHour(c, u)).toBeLessThan(totalPerHour(c, u + 0.01));
+        },
+      ),
     );
     expect(curve(c, 10).at(-1)?.gCo2ePerRequest).toBe(floorPerUnit(c, 10));
   });

@@ -30,7 +30,7 @@ const tickMs = 1000;
 const maxUnsettledLines = 500_000;
 const methodVersion = '1';
 
-export interface Clock {
+interface Clock {
   /** Wall clock, epoch ms. */
   now(): number;
   /** Seconds on a clock that never steps. */

@@ -48,7 +48,7 @@ export async function recover(db: Db, spool: Spool, basis: RecoveryBasis): Promi
  * The meter value of such an interval is the sum of its lines' provisional joules, and an entry `unattributed`
  * for the idle power of that time which no line carries.
  */
-export function recoveredInterval(
+function recoveredInterval(
   id: string,
   startMs: number | null,
   lines: readonly PricedLine[],

@@ -228,7 +228,7 @@ export async function impactReport(db: Db, host: ReportHost, query: ReportQuery)
   };
 }
 
-export function isRequest(kind: string): boolean {
+function isRequest(kind: string): boolean {
   return kind === 'inference' || kind === 'explanation' || kind === 'evaluation';
 }
 

@@ -11,7 +11,7 @@ export interface MeterConfig {
   maxW: number | null;
 }
 
-export interface MeterLog {
+interface MeterLog {
   info(fields: object, message: string): void;
   warn(fields: object, message: string): void;
 }

@@ -13,7 +13,7 @@ import {
  * Idle and full-load watts of one vCPU: Cloud Carbon Footprint's averages for AWS and Azure (.74 and 3.5 W).
  * Used when nobody has told this host's own watts.
  */
-export const assumedWattsPerCpu = { idle: 0.74, max: 3.5 } as const;
+const assumedWattsPerCpu = { idle: 0.74, max: 3.5 } as const;
 
 /**
  * The host's watts: configured, or assumed from its CPU count.
