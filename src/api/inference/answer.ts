@@ -4,7 +4,7 @@
  */
 import type { WorkContext } from '../../energy/energy.ts';
 import { CommonwattError } from '../../errors.ts';
-import type { Admission, Gate, ModelAction, Principal } from '../../gate/gate.ts';
+import type { Admission, Gate, Principal } from '../../gate/gate.ts';
 import type { ModelRef, ModelSignature } from '../../models/models.ts';
 import { parseModelRef } from '../../models/names.ts';
 import type { Deployments } from '../../serve/deployments.ts';
@@ -45,9 +45,8 @@ export async function viewServed(
   { gate, deployments }: InferenceHouse,
   principal: Principal,
   ref: ModelRef,
-  action: ModelAction = 'view',
 ): Promise<ServedVersion> {
-  const access = await gate.authorize(principal, action, ref.organisation, ref.name);
+  const access = await gate.authorize(principal, 'view', ref.organisation, ref.name);
   return deployments.served(access.model.id, ref);
 }
 

@@ -1,0 +1,61 @@
+/** Refusals as gRPC statuses. */
+import { constants, type Http2ServerResponse } from 'node:http2';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { CommonwattError, describeError } from '../../errors.ts';
+
+/** What becomes of an error that nobody expected. */
+export interface GrpcLog {
+  error(what: object, message: string): void;
+}
+
+export const requestIdHeader = 'x-commonwatt-request-id';
+
+/** HTTP status of the catalogue of errors → gRPC code. */
+const codes: Readonly<Record<number, Code>> = {
+  400: Code.InvalidArgument,
+  401: Code.Unauthenticated,
+  403: Code.PermissionDenied,
+  404: Code.NotFound,
+  409: Code.FailedPrecondition,
+  413: Code.ResourceExhausted,
+  415: Code.InvalidArgument,
+  429: Code.ResourceExhausted,
+  499: Code.Canceled,
+  500: Code.Internal,
+  503: Code.Unavailable,
+};
+
+/** The status for an error, with the request's id in its metadata; what is ours to repair is logged. */
+export function refusalOf(error: unknown, requestId: string, log: GrpcLog): ConnectError {
+  if (error instanceof ConnectError) return error;
+  const metadata = new Headers({ [requestIdHeader]: requestId });
+  if (error instanceof CommonwattError) {
+    if (error.status >= 500) log.error({ err: error, requestId }, 'inference failed');
+    if (error.retryAfterS !== undefined) metadata.set('retry-after', String(Math.ceil(error.retryAfterS)));
+    return new ConnectError(describeError(error), codes[error.status] ?? Code.Unknown, metadata);
+  }
+  log.error({ err: error, requestId }, 'inference failed');
+  return new ConnectError(
+    `internal error; its log line has the request id ${requestId}`,
+    Code.Internal,
+    metadata,
+  );
+}
+
+/** Long enough for a caller to read the answer before it is hung up on. */
+const lingerMs = 1_000;
+
+/** Answers a call without keeping a byte of its body; who goes on sending is hung up on. */
+export function refuse(response: Http2ServerResponse, { code, rawMessage, metadata }: ConnectError): void {
+  const { stream } = response;
+  const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), lingerMs);
+  stream.once('close', () => clearTimeout(timer));
+  stream.resume();
+  response.writeHead(200, {
+    'content-type': 'application/grpc+proto',
+    'grpc-status': String(code),
+    'grpc-message': encodeURIComponent(rawMessage),
+    ...Object.fromEntries(metadata),
+  });
+  response.end();
+}

@@ -1,0 +1,497 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { Code, ConnectError, createClient } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import fc from 'fast-check';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import type { WorkContext } from '../../energy/energy.ts';
+import { unmetered } from '../../energy/footprint.ts';
+import { gramsCo2e, joules } from '../../energy/units.ts';
+import { CommonwattError } from '../../errors.ts';
+import type { Gate, Principal } from '../../gate/gate.ts';
+import type { ModelRecord, ModelSignature } from '../../models/models.ts';
+import { type Datatype, datatypes, type Tensor } from '../../runtimes/tensor.ts';
+import type { Inference } from '../../serve/serve.ts';
+import type { InferenceHouse } from './answer.ts';
+import { type GrpcServer, startGrpc } from './grpc.ts';
+import { GRPCInferenceService, type ModelInferRequestSchema } from './proto/open_inference_grpc_pb.ts';
+
+type InferInit = MessageInitShape<typeof ModelInferRequestSchema>;
+
+const caller: Principal = {
+  organisationId: 'o2',
+  organisation: 'globex',
+  memberId: 'm1',
+  member: 'gina',
+  role: 'member',
+  keyId: 'k1',
+};
+const model: ModelRecord = {
+  id: 'm',
+  organisationId: 'o1',
+  organisation: 'acme',
+  name: 'echo',
+  createdAt: '2026-01-01T00:00:00Z',
+};
+const metered = {
+  ...unmetered,
+  energyJ: joules(36),
+  carbonGCo2e: gramsCo2e(0.5),
+  quality: 'estimated',
+} as const;
+
+/** What the house was asked and did, and what it should do next. */
+const seen = { settled: 0, released: 0, contexts: [] as WorkContext[], authenticated: 0 };
+let signature: ModelSignature;
+let compute: (inputs: readonly Tensor[], wanted: () => boolean) => Promise<Inference>;
+let admitting: () => void;
+const logged: object[] = [];
+
+/** A gate that knows one key and one model, synchronous or not as the real one. */
+const gate: Gate = {
+  authenticate(key) {
+    seen.authenticated += 1;
+    if (key === 'good') return caller;
+    return Promise.reject(
+      new CommonwattError('UNAUTHENTICATED', 'this key is not valid', { hint: 'make one' }),
+    );
+  },
+  authorize(principal, _action, organisation, name) {
+    if (`${organisation}/${name}` === 'acme/echo') return { principal, model, grant: null };
+    throw new CommonwattError('MODEL_NOT_FOUND', `model ${organisation}/${name} does not exist`);
+  },
+  async admit(principal, action, organisation, name) {
+    const access = await gate.authorize(principal, action, organisation, name);
+    admitting();
+    const settle = () => {
+      seen.settled += 1;
+    };
+    const release = () => {
+      seen.released += 1;
+    };
+    return { ...access, settle, release };
+  },
+  policyChanged() {},
+};
+
+const house: InferenceHouse = {
+  gate,
+  version: '1.2.3',
+  maxBodyBytes: 64 * 1024,
+  deployments: {
+    allReady: () => true,
+    isReady: () => false,
+    served(modelId, ref) {
+      const version = ref?.version ?? 1;
+      if (version !== 1) throw new CommonwattError('VERSION_NOT_FOUND', `version ${version} is not deployed`);
+      return { deploymentId: 'd', modelId, versionId: 'v', version, signature };
+    },
+    inferWhile(_served, inputs, context, wanted) {
+      seen.contexts.push(context);
+      return compute(inputs, wanted);
+    },
+  },
+};
+
+let server: GrpcServer;
+beforeAll(async () => {
+  server = await startGrpc({
+    host: '127.0.0.1',
+    port: 0,
+    house,
+    log: { error: (what) => logged.push(what) },
+  });
+});
+afterAll(() => server.stop());
+beforeEach(() => {
+  Object.assign(seen, { settled: 0, released: 0, contexts: [], authenticated: 0 });
+  logged.length = 0;
+  admitting = () => {};
+  signature = echoOf('FP32', [-1, 3]);
+  compute = async (inputs) => ({
+    outputs: inputs.map((tensor) => ({ ...tensor, name: tensor.name.replace('in', 'out') })),
+    footprint: metered,
+  });
+});
+
+function echoOf(datatype: Datatype, shape: number[]): ModelSignature {
+  return { inputs: [{ name: 'in', datatype, shape }], outputs: [{ name: 'out', datatype, shape }] };
+}
+
+const client = (timeoutMs = 5_000) =>
+  createClient(
+    GRPCInferenceService,
+    createGrpcTransport({ baseUrl: `http://${server.address}`, defaultTimeoutMs: timeoutMs }),
+  );
+const keyed = { headers: { authorization: 'Bearer good' } };
+const good = { name: 'in', datatype: 'FP32', shape: [1n, 3n], contents: { fp32Contents: [1, 2, 3] } };
+const rawGood = { name: 'in', datatype: 'FP32', shape: [1n, 3n] };
+const infer = (request: InferInit, timeoutMs?: number) =>
+  client(timeoutMs).modelInfer({ modelName: 'acme--echo', ...request }, keyed);
+
+async function refusal(promise: Promise<unknown>): Promise<ConnectError> {
+  return promise.then(
+    () => expect.fail('was not refused'),
+    (error: unknown) => ConnectError.from(error),
+  );
+}
+
+describe('without a key', () => {
+  it('the server tells of itself, and of nothing else', async () => {
+    expect((await client().serverLive({})).live).toBe(true);
+    expect((await client().serverReady({})).ready).toBe(true);
+    expect(await client().serverMetadata({})).toMatchObject({ name: 'commonwatt', version: '1.2.3' });
+    expect(seen.authenticated).toBe(0);
+    for (const call of [
+      client().modelReady({ name: 'acme/echo' }),
+      client().modelMetadata({ name: 'acme/echo' }),
+      client().modelInfer({ modelName: 'acme/echo', inputs: [good] }),
+      client().modelInfer(
+        { modelName: 'acme/echo', inputs: [good] },
+        { headers: { authorization: 'Bearer x' } },
+      ),
+    ]) {
+      const error = await refusal(call);
+      expect(error.code).toBe(Code.Unauthenticated);
+      expect(error.rawMessage).toBe('this key is not valid (make one)');
+      expect(error.metadata.get('x-commonwatt-request-id')).toMatch(/^\w+-\w+$/);
+    }
+  });
+
+  it('a body larger than everything allowed is not even read', async () => {
+    const raw = new Uint8Array(4 * 1024 * 1024);
+    const error = await refusal(client().modelInfer({ modelName: 'acme/echo', rawInputContents: [raw] }));
+    expect(error.code).toBe(Code.Unauthenticated);
+    expect((await client().serverLive({})).live).toBe(true);
+  });
+});
+
+describe('a model', () => {
+  it('tells its inputs and outputs, under both forms of its name', async () => {
+    for (const name of ['acme/echo', 'acme--echo']) {
+      expect(await client().modelMetadata({ name }, keyed)).toMatchObject({
+        name,
+        versions: ['1'],
+        platform: 'onnx_onnxruntime',
+        inputs: [{ name: 'in', datatype: 'FP32', shape: [-1n, 3n] }],
+        outputs: [{ name: 'out', datatype: 'FP32', shape: [-1n, 3n] }],
+      });
+      expect((await client().modelReady({ name }, keyed)).ready).toBe(false);
+    }
+  });
+});
+
+describe('an inference', () => {
+  it('answers typed contents with typed contents, and says what it used', async () => {
+    let header = new Headers();
+    const answer = await client().modelInfer(
+      { modelName: 'acme--echo', modelVersion: '1', id: '7', inputs: [good] },
+      { ...keyed, onHeader: (received) => (header = received) },
+    );
+    expect(answer).toMatchObject({
+      modelName: 'acme--echo',
+      modelVersion: '1',
+      id: '7',
+      rawOutputContents: [],
+    });
+    expect(answer.outputs).toMatchObject([
+      { name: 'out', datatype: 'FP32', shape: [1n, 3n], contents: { fp32Contents: [1, 2, 3] } },
+    ]);
+    const requestId = seen.contexts[0]?.requestId;
+    expect(seen.contexts).toMatchObject([
+      { kind: 'inference', keyId: 'k1', consumer: { organisation: 'globex' } },
+    ]);
+    // 36 J = 0.01 Wh
+    expect(answer.parameters.commonwatt_energy_wh?.parameterChoice.value).toBe(0.01);
+    expect(answer.parameters.commonwatt_carbon_gco2e?.parameterChoice.value).toBe(0.5);
+    expect(answer.parameters.commonwatt_quality?.parameterChoice.value).toBe('estimated');
+    expect(answer.parameters.commonwatt_request_id?.parameterChoice.value).toBe(requestId);
+    expect(header.get('x-commonwatt-energy-wh')).toBe('0.01');
+    expect(header.get('x-commonwatt-carbon-gco2e')).toBe('0.5');
+    expect(header.get('x-commonwatt-request-id')).toBe(requestId);
+    expect(seen).toMatchObject({ settled: 1, released: 0 });
+  });
+
+  it('leaves out a figure that nobody knows, with the reason', async () => {
+    compute = async () => ({ outputs: [], footprint: unmetered });
+    const { parameters } = await infer({ inputs: [good] });
+    expect(Object.keys(parameters).sort()).toEqual([
+      'commonwatt_energy_unknown',
+      'commonwatt_quality',
+      'commonwatt_request_id',
+    ]);
+    expect(parameters.commonwatt_energy_unknown?.parameterChoice.value).toBe('metering is off');
+  });
+
+  it('gives only the outputs that are wanted', async () => {
+    signature = {
+      inputs: ['in1', 'in2'].map((name) => ({ name, datatype: 'FP32', shape: [-1, 3] })),
+      outputs: ['out1', 'out2'].map((name) => ({ name, datatype: 'FP32', shape: [-1, 3] })),
+    };
+    const answer = await infer({
+      inputs: [
+        { ...rawGood, name: 'in2' },
+        { ...rawGood, name: 'in1' },
+      ],
+      rawInputContents: [bytesOf(Float32Array.of(4, 5, 6)), bytesOf(Float32Array.of(1, 2, 3))],
+      outputs: [{ name: 'out2' }],
+    });
+    expect(answer.outputs.map(({ name }) => name)).toEqual(['out2']);
+    expect(answer.rawOutputContents).toEqual([bytesOf(Float32Array.of(4, 5, 6))]);
+  });
+
+  /** Little-endian by DataView, apart from the typed arrays of the code under test. */
+  const samples: Record<Datatype, { contents: object; bytes: (view: DataView) => void; size: number }> = {
+    BOOL: { contents: { boolContents: [true, false] }, bytes: (view) => view.setUint8(0, 1), size: 1 },
+    UINT8: { contents: { uintContents: [255, 0] }, bytes: (view) => view.setUint8(0, 255), size: 1 },
+    INT8: { contents: { intContents: [-128, 0] }, bytes: (view) => view.setInt8(0, -128), size: 1 },
+    INT32: {
+      contents: { intContents: [-2147483648, 0] },
+      bytes: (view) => view.setInt32(0, -2147483648, true),
+      size: 4,
+    },
+    INT64: {
+      contents: { int64Contents: [-(2n ** 63n), 0n] },
+      bytes: (view) => view.setBigInt64(0, -(2n ** 63n), true),
+      size: 8,
+    },
+    FP32: { contents: { fp32Contents: [1.5, 0] }, bytes: (view) => view.setFloat32(0, 1.5, true), size: 4 },
+    FP64: {
+      contents: { fp64Contents: [1e300, 0] },
+      bytes: (view) => view.setFloat64(0, 1e300, true),
+      size: 8,
+    },
+  };
+  it.each(datatypes)('carries %s typed and raw, the same values', async (datatype) => {
+    const { contents, bytes, size } = samples[datatype];
+    signature = echoOf(datatype, [-1]);
+    const raw = new Uint8Array(2 * size);
+    bytes(new DataView(raw.buffer));
+    const received: Tensor[] = [];
+    const echo = compute;
+    compute = (inputs, wanted) => {
+      received.push(...inputs);
+      return echo(inputs, wanted);
+    };
+    const input = { name: 'in', datatype, shape: [2n] };
+    const typedAnswer = await infer({ inputs: [{ ...input, contents }] });
+    const rawAnswer = await infer({ inputs: [input], rawInputContents: [raw] });
+    expect(received[0]).toEqual(received[1]);
+    expect(typedAnswer.outputs[0]?.contents).toMatchObject(contents);
+    expect(typedAnswer.rawOutputContents).toEqual([]);
+    expect(rawAnswer.rawOutputContents).toEqual([raw]);
+    expect(rawAnswer.outputs[0]?.contents).toBeUndefined();
+  });
+
+  it('keeps every finite float exactly, in both forms', async () => {
+    const finite = fc.float({ noNaN: true, noDefaultInfinity: true });
+    await fc.assert(
+      fc.asyncProperty(fc.array(finite, { minLength: 3, maxLength: 3 }), async (row) => {
+        const typedAnswer = await infer({ inputs: [{ ...good, contents: { fp32Contents: row } }] });
+        const raw = bytesOf(Float32Array.from(row));
+        const rawAnswer = await infer({ inputs: [rawGood], rawInputContents: [raw] });
+        expect(typedAnswer.outputs[0]?.contents?.fp32Contents).toEqual(row);
+        expect(rawAnswer.rawOutputContents).toEqual([raw]);
+      }),
+      { numRuns: 20 },
+    );
+  });
+});
+
+describe('an inference is refused', () => {
+  const nan = bytesOf(Float32Array.of(1, Number.NaN, 3));
+  const refused: [what: string, request: InferInit, message: string][] = [
+    ['without inputs', {}, '"inputs" lacks "in"; the model wants "in" FP32 [-1, 3]'],
+    ['with an unknown input', { inputs: [{ ...good, name: 'x' }] }, '"x" is not an input of the model'],
+    ['with an input given twice', { inputs: [good, good] }, '"in" is given twice'],
+    ['with another datatype', { inputs: [{ ...good, datatype: 'FP64' }] }, 'is "FP64"; input "in" is FP32'],
+    ['with too few dimensions', { inputs: [{ ...good, shape: [3n] }] }, 'has 1 dimensions instead of 2'],
+    ['with a wrong width', { inputs: [{ ...good, shape: [1n, 4n] }] }, 'is [1, 4]; input "in" has the shape'],
+    ['with a negative dimension', { inputs: [{ ...good, shape: [-1n, 3n] }] }, 'the dimension "-1"'],
+    ['with a huge shape', { inputs: [{ ...good, shape: [2n ** 62n, 3n] }] }, 'not a positive integer'],
+    [
+      'with too many rows',
+      { inputs: [{ ...good, shape: [2n ** 40n, 3n] }] },
+      'at most 4096 go in one request',
+    ],
+    ['without contents', { inputs: [rawGood] }, 'fp32_contents has 0 elements; shape [1, 3] needs 3'],
+    [
+      'with contents in the wrong field',
+      { inputs: [{ ...rawGood, contents: { fp64Contents: [1, 2, 3] } }] },
+      'inputs[0].contents.fp64_contents is given; the elements of FP32 go into fp32_contents',
+    ],
+    [
+      'with NaN',
+      { inputs: [{ ...rawGood, contents: { fp32Contents: [1, Number.NaN, 3] } }] },
+      'inputs[0].contents.fp32_contents[1] NaN does not fit into FP32',
+    ],
+    [
+      'with raw NaN',
+      { inputs: [rawGood], rawInputContents: [nan] },
+      'raw_input_contents[0][1] NaN does not fit',
+    ],
+    [
+      'with too few raw bytes',
+      { inputs: [rawGood], rawInputContents: [nan.subarray(0, 8)] },
+      'raw_input_contents[0] has 8 bytes; FP32 of shape [1, 3] needs 12',
+    ],
+    [
+      'with raw bytes for another number of inputs',
+      { inputs: [rawGood], rawInputContents: [nan, nan] },
+      'has 2 entries for 1 inputs',
+    ],
+    [
+      'with raw bytes and contents',
+      { inputs: [good], rawInputContents: [nan] },
+      'inputs[0].contents is given although raw_input_contents is',
+    ],
+    [
+      'for an unknown output',
+      { inputs: [good], outputs: [{ name: 'z' }] },
+      '"z" is not an output of the model',
+    ],
+    ['for a name that is none', { modelName: 'echo', inputs: [good] }, '"echo" is not a model name'],
+  ];
+  it.each(refused)('%s', async (_what, request, message) => {
+    const error = await refusal(infer(request));
+    expect(error.rawMessage).toContain(message);
+    expect(error.code).toBe(Code.InvalidArgument);
+    expect(seen.settled).toBe(0);
+    expect(seen.released).toBe(request.modelName === undefined ? 1 : 0);
+  });
+
+  it('for raw truth values that are neither 0 nor 1', async () => {
+    signature = echoOf('BOOL', [-1]);
+    const request = {
+      inputs: [{ name: 'in', datatype: 'BOOL', shape: [1n] }],
+      rawInputContents: [Uint8Array.of(2)],
+    };
+    expect((await refusal(infer(request))).rawMessage).toContain('[0] 2 is not a value of BOOL');
+  });
+
+  it('for whole numbers beyond their datatype', async () => {
+    signature = echoOf('INT8', [-1]);
+    const request = {
+      inputs: [{ name: 'in', datatype: 'INT8', shape: [1n], contents: { intContents: [128] } }],
+    };
+    expect((await refusal(infer(request))).rawMessage).toContain('128 is not a value of INT8');
+  });
+
+  it('for a model that is not there, or not for this caller, and for versions that do not exist', async () => {
+    const absent = await refusal(infer({ modelName: 'acme/none', inputs: [good] }));
+    expect(absent.code).toBe(Code.NotFound);
+    expect(absent.rawMessage).toBe('model acme/none does not exist');
+    expect((await refusal(infer({ modelVersion: '2', inputs: [good] }))).code).toBe(Code.NotFound);
+    expect((await refusal(infer({ modelVersion: 'two', inputs: [good] }))).code).toBe(Code.NotFound);
+  });
+
+  it('when it is too large, and the server stays up', async () => {
+    const request = { inputs: [rawGood], rawInputContents: [new Uint8Array(65 * 1024)] };
+    expect((await refusal(infer(request))).code).toBe(Code.ResourceExhausted);
+    expect((await infer({ inputs: [good] })).outputs).toHaveLength(1);
+  });
+
+  it.each([
+    ['FORBIDDEN', Code.PermissionDenied],
+    ['LIMIT_EXCEEDED', Code.ResourceExhausted],
+    ['CANCELLED', Code.Canceled],
+    ['OVERLOADED', Code.Unavailable],
+    ['RUNNER_FAILED', Code.Unavailable],
+    ['INTERNAL', Code.Internal],
+  ] as const)('with the status for %s', async (code, expected) => {
+    admitting = () => {
+      throw new CommonwattError(code, 'so it is', { hint: 'do this', retryAfterS: 1.2 });
+    };
+    const error = await refusal(infer({ inputs: [good] }));
+    expect(error.code).toBe(expected);
+    expect(error.rawMessage).toBe('so it is (do this)');
+    expect(error.metadata.get('retry-after')).toBe('2');
+  });
+
+  it('with an id to look for, when nobody expected the error, and nothing of its inside', async () => {
+    compute = () => Promise.reject(new Error('secret path /srv'));
+    const error = await refusal(infer({ inputs: [good] }));
+    expect(error.code).toBe(Code.Internal);
+    expect(error.rawMessage).toBe(
+      `internal error; its log line has the request id ${seen.contexts[0]?.requestId}`,
+    );
+    expect(logged).toMatchObject([{ requestId: seen.contexts[0]?.requestId }]);
+    expect(seen).toMatchObject({ settled: 0, released: 1 });
+  });
+});
+
+describe('a caller that has left', () => {
+  it('is not computed for', async () => {
+    let reached = () => {};
+    const waiting = new Promise<void>((resolve) => {
+      reached = resolve;
+    });
+    const left = new Promise<boolean>((resolve) => {
+      compute = async (_inputs, wanted) => {
+        reached();
+        while (wanted()) await new Promise((next) => setTimeout(next, 5));
+        resolve(true);
+        throw new CommonwattError('CANCELLED', 'the caller has left');
+      };
+    });
+    const hangUp = new AbortController();
+    const call = client().modelInfer(
+      { modelName: 'acme--echo', inputs: [good] },
+      { ...keyed, signal: hangUp.signal },
+    );
+    await waiting;
+    hangUp.abort();
+    expect((await refusal(call)).code).toBe(Code.Canceled);
+    expect(await left).toBe(true);
+    await expect.poll(() => seen.released).toBe(1);
+  });
+
+  it('because its deadline passed reads just that', async () => {
+    compute = async (_inputs, wanted) => {
+      while (wanted()) await new Promise((next) => setTimeout(next, 5));
+      throw new CommonwattError('CANCELLED', 'the caller has left');
+    };
+    expect((await refusal(infer({ inputs: [good] }, 50))).code).toBe(Code.DeadlineExceeded);
+    await expect.poll(() => seen.released).toBe(1);
+  });
+});
+
+describe('stopping', () => {
+  it('answers what is under way, and takes nothing new', async () => {
+    const other = await startGrpc({ host: '127.0.0.1', port: 0, house, log: { error: () => {} } });
+    const transport = createGrpcTransport({ baseUrl: `http://${other.address}` });
+    const echo = compute;
+    let reached = () => {};
+    const waiting = new Promise<void>((resolve) => {
+      reached = resolve;
+    });
+    compute = async (inputs, wanted) => {
+      reached();
+      await new Promise((next) => setTimeout(next, 100));
+      return echo(inputs, wanted);
+    };
+    const call = createClient(GRPCInferenceService, transport).modelInfer(
+      { modelName: 'acme--echo', inputs: [good] },
+      keyed,
+    );
+    await waiting;
+    await other.stop();
+    expect((await call).outputs).toHaveLength(1);
+    expect(await refusal(createClient(GRPCInferenceService, transport).serverLive({}))).toBeInstanceOf(
+      ConnectError,
+    );
+  });
+
+  it('a taken port is an error that names it', async () => {
+    const port = Number(server.address.split(':').at(-1));
+    await expect(
+      startGrpc({ host: '127.0.0.1', port, house, log: { error: () => {} } }),
+    ).rejects.toMatchObject({
+      code: 'EADDRINUSE',
+      port,
+    });
+  });
+});
+
+function bytesOf(data: Float32Array): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
