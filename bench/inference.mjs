@@ -50,7 +50,10 @@ async function consumerOf(server) {
 }
 
 const full = await startCommonwatt();
-const unmetered = await startCommonwatt({ env: { COMMONWATT_METER: 'off' } });
+// The example wants a meter; afterwards the same data folder is served without one.
+const prepared = await startCommonwatt();
+await prepared.stop(true);
+const unmetered = await startCommonwatt({ data: prepared.folder, env: { COMMONWATT_METER: 'off' } });
 const everythingOn = await consumerOf(full);
 const meterOff = await consumerOf(unmetered);
 const sample = await (

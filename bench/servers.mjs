@@ -6,6 +6,12 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
+// Whatever happens to the benchmark, its servers end with it.
+const running = new Set();
+process.on('exit', () => {
+  for (const child of running) child.kill('SIGTERM');
+});
+
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 /** The product on a data folder of its own; the first example is run in it once. */
@@ -23,6 +29,7 @@ export async function startCommonwatt({ data, env = {} } = {}) {
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  running.add(child);
   const example = await new Promise((resolve, reject) => {
     let text = '';
     child.stdout.on('data', (chunk) => {
@@ -51,6 +58,7 @@ export async function startScript(script, env = {}) {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
+  running.add(child);
   const url = await new Promise((resolve, reject) => {
     child.stdout.once('data', (chunk) => resolve(String(chunk).trim()));
     child.once('exit', (code) => reject(new Error(`${script} ended with ${code}`)));
@@ -59,6 +67,7 @@ export async function startScript(script, env = {}) {
 }
 
 async function stop(child, folder) {
+  running.delete(child);
   child.removeAllListeners('exit');
   if (child.exitCode === null) {
     const gone = new Promise((resolve) => child.once('exit', resolve));

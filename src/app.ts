@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Registry as Metrics } from 'prom-client';
 import { createHttp } from './api/http.ts';
+import { startGrpc } from './api/inference/grpc.ts';
 import { inferenceRoutes } from './api/inference/inference.ts';
 import { platformRoutes } from './api/platform/platform.ts';
 import type { Config } from './config.ts';
@@ -33,8 +34,8 @@ import { openVault } from './vault/vault.ts';
 
 export interface App {
   baseUrl: string;
-  /** `host:port`; null when gRPC is not served. */
-  grpcAddress: string | null;
+  /** `host:port` */
+  grpcAddress: string;
   bootstrap: {
     /** The operator's key, on the very first start only; it is shown once. */
     operatorKey: string | null;
@@ -151,18 +152,21 @@ async function build(
     limits: config,
   };
   await http.app.register(platformRoutes, house);
-  await http.app.register(inferenceRoutes, { gate, deployments, version, maxBodyBytes: config.maxBodyBytes });
+  const inference = { gate, deployments, version, maxBodyBytes: config.maxBodyBytes };
+  await http.app.register(inferenceRoutes, inference);
 
   await deployments.start();
   await jobs.start();
   await http.app.listen({ host: config.host, port: config.port });
   // First of all no new request is taken, and those under way are answered.
   undo.push(() => http.app.close());
+  const grpc = await startGrpc({ host: config.host, port: config.grpcPort, house: inference, log });
+  undo.push(() => grpc.stop());
   const { port } = http.app.server.address() as AddressInfo;
   log.info({ port, data: folder.path }, 'serving');
   return {
     baseUrl: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
-    grpcAddress: null,
+    grpcAddress: grpc.address,
     bootstrap: { operatorKey, ensureOrganisation: (name, admin) => identity.ensureOrganisation(name, admin) },
     energyLines: energy.describe(),
     stop,

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-export function pythonPath(): string {
+function pythonPath(): string {
   const python =
     process.env.COMMONWATT_TEST_PYTHON ?? fileURLToPath(new URL('../.test-env/bin/python', import.meta.url));
   if (!existsSync(python))

@@ -7,13 +7,11 @@ type Unit<Name extends string> = number & { readonly [unit]: Name };
 
 export type Joules = Unit<'J'>;
 export type WattHours = Unit<'Wh'>;
-export type Watts = Unit<'W'>;
 export type CpuSeconds = Unit<'CPU·s'>;
 export type GramsCo2e = Unit<'gCO2e'>;
 export type Litres = Unit<'L'>;
 
 export const joules = (value: number) => value as Joules;
-export const watts = (value: number) => value as Watts;
 export const cpuSeconds = (value: number) => value as CpuSeconds;
 export const gramsCo2e = (value: number) => value as GramsCo2e;
 export const litres = (value: number) => value as Litres;

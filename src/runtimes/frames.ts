@@ -37,7 +37,7 @@ export interface Frame {
 
 const headerBytes = 1 + 4 + 4 + 8;
 /** A frame larger than this is a fault of the peer, not a tensor. */
-export const maxFrameBytes = 0x7fffffff;
+const maxFrameBytes = 0x7fffffff;
 
 export function frameHead(
   kind: FrameKind,

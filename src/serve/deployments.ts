@@ -12,7 +12,7 @@ import { Batcher } from './batcher.ts';
 import { Runner, type RunnerLog } from './runner/runner.ts';
 import type { Inference, Inferrer, ServedVersion, Tensor } from './serve.ts';
 
-export type DeploymentState = 'loading' | 'ready' | 'failed';
+type DeploymentState = 'loading' | 'ready' | 'failed';
 
 export interface Deployment {
   id: string;
@@ -24,7 +24,7 @@ export interface Deployment {
 }
 
 /** What deployments need of the registry of models. */
-export interface VersionSource {
+interface VersionSource {
   modelById(modelId: string): Promise<ModelRecord | undefined>;
   versionById(versionId: string): Promise<VersionRecord | undefined>;
   aliases(modelId: string): Promise<{ alias: string; version: number }[]>;

@@ -6,9 +6,9 @@
  */
 import type { Footprint, WorkContext } from '../energy/energy.ts';
 import type { ModelSignature } from '../models/models.ts';
-import type { Tensor, TensorData } from '../runtimes/tensor.ts';
+import type { Tensor } from '../runtimes/tensor.ts';
 
-export type { Tensor, TensorData };
+export type { Tensor };
 
 export interface Inference {
   outputs: Tensor[];

@@ -3,7 +3,7 @@
  * or epoch milliseconds (`*_ms`), JSON columns are text, energies are REAL in the unit of their name.
  * Every acknowledged write is committed and synced before the call returns.
  */
-import { type ColumnType, type Generated, Kysely, Migrator, SqliteAdapter, SqliteDialect } from 'kysely';
+import { type Generated, Kysely, Migrator, SqliteAdapter, SqliteDialect } from 'kysely';
 import Database from 'libsql';
 import { migrations } from './migrations.ts';
 
@@ -179,7 +179,6 @@ export interface Schema {
 }
 
 export type Db = Kysely<Schema>;
-export type Timestamp = ColumnType<string>;
 
 /**
  * SQLite changes its schema in transactions, which Kysely does not count on: without this, a server killed in its

@@ -35,11 +35,6 @@ export function modelRef(model: string, version: string | undefined): ModelRef {
   return { organisation: ref.organisation, name: ref.name, version: Number(version) };
 }
 
-/** The key of `Authorization: Bearer <key>`. */
-export function bearerKey(authorization: string | undefined): string | undefined {
-  return authorization?.slice(0, 7).toLowerCase() === 'bearer ' ? authorization.slice(7).trim() : undefined;
-}
-
 /** The served version that a request names, when the caller may see it. */
 export async function viewServed(
   { gate, deployments }: InferenceHouse,

@@ -1,5 +1,5 @@
 /** Refusals as gRPC statuses. */
-import { constants, type Http2ServerResponse } from 'node:http2';
+import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { CommonwattError, describeError } from '../../errors.ts';
 
@@ -42,15 +42,9 @@ export function refusalOf(error: unknown, requestId: string, log: GrpcLog): Conn
   );
 }
 
-/** Long enough for a caller to read the answer before it is hung up on. */
-const lingerMs = 1_000;
-
-/** Answers a call without keeping a byte of its body; who goes on sending is hung up on. */
+/** Answers a call without reading its body. */
 export function refuse(response: Http2ServerResponse, { code, rawMessage, metadata }: ConnectError): void {
-  const { stream } = response;
-  const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), lingerMs);
-  stream.once('close', () => clearTimeout(timer));
-  stream.resume();
+  if (response.stream.destroyed) return;
   response.writeHead(200, {
     'content-type': 'application/grpc+proto',
     'grpc-status': String(code),
@@ -58,4 +52,19 @@ export function refuse(response: Http2ServerResponse, { code, rawMessage, metada
     ...Object.fromEntries(metadata),
   });
   response.end();
+}
+
+/** Long enough for a caller to read the answer before it is hung up on. */
+const lingerMs = 1_000;
+
+/** Whoever goes on sending after the answer is heard for a moment without keeping a byte, then hung up on. */
+export function hangUpAfterwards(request: Http2ServerRequest, response: Http2ServerResponse): void {
+  const { stream } = response;
+  // The stream's own `finish`: the response's waits for the caller to end too.
+  stream.once('finish', () => {
+    if (request.complete || stream.destroyed) return;
+    const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), lingerMs);
+    stream.once('close', () => clearTimeout(timer));
+    stream.resume();
+  });
 }

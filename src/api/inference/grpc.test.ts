@@ -1,3 +1,4 @@
+import { connect, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from 'node:http2';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
@@ -161,6 +162,32 @@ describe('without a key', () => {
     const raw = new Uint8Array(4 * 1024 * 1024);
     const error = await refusal(client().modelInfer({ modelName: 'acme/echo', rawInputContents: [raw] }));
     expect(error.code).toBe(Code.Unauthenticated);
+    expect((await client().serverLive({})).live).toBe(true);
+  });
+});
+
+describe('what is no proper call', () => {
+  it.each([
+    ['an authority that is none', { ':authority': 'a:99999' }, /authority/],
+    ['a method that does not exist', { ':path': '/inference.GRPCInferenceService/ModelStreamInfer' }, null],
+  ])('%s harms nobody', async (_what, headers, message) => {
+    const session = connect(`http://${server.address}`);
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/inference.GRPCInferenceService/ServerLive',
+      'content-type': 'application/grpc',
+      authorization: 'Bearer good',
+      ...headers,
+    });
+    const answered = new Promise<IncomingHttpHeaders & IncomingHttpStatusHeader>((resolve, reject) => {
+      stream.on('response', resolve).on('error', reject);
+    });
+    stream.end();
+    const answer = await answered;
+    if (message) expect(decodeURIComponent(String(answer['grpc-message']))).toMatch(message);
+    // The protocol maps 404 to UNIMPLEMENTED.
+    else expect(answer[':status']).toBe(404);
+    session.close();
     expect((await client().serverLive({})).live).toBe(true);
   });
 });

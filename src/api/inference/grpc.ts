@@ -5,7 +5,11 @@
  * In: protobuf over HTTP/2 cleartext, the API key in the metadata `authorization`. Out: protobuf with the footprint
  * in `parameters` and in metadata; errors as gRPC statuses. Promise: no body is read without a valid key.
  */
-import http2, { type Http2ServerRequest, type ServerHttp2Session } from 'node:http2';
+import http2, {
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import {
   ConnectError,
@@ -20,9 +24,10 @@ import { CommonwattError } from '../../errors.ts';
 import type { Principal } from '../../gate/gate.ts';
 import type { TensorSpec } from '../../models/models.ts';
 import type { Inference } from '../../serve/serve.ts';
+import { bearerKey } from '../guard.ts';
 import { requestIds } from '../request-ids.ts';
-import { answer, bearerKey, type InferenceHouse, modelRef, platform, viewServed } from './answer.ts';
-import { type GrpcLog, refusalOf, refuse, requestIdHeader } from './grpc-errors.ts';
+import { answer, type InferenceHouse, modelRef, platform, viewServed } from './answer.ts';
+import { type GrpcLog, hangUpAfterwards, refusalOf, refuse, requestIdHeader } from './grpc-errors.ts';
 import { footprintParameters } from './grpc-footprint.ts';
 import { readInferRequest, writeOutputs } from './grpc-tensors.ts';
 import { GRPCInferenceService, type ModelInferRequest } from './proto/open_inference_grpc_pb.ts';
@@ -60,6 +65,8 @@ const publicPaths: ReadonlySet<string> = new Set(
 const maxConcurrentCalls = 256;
 /** Beyond this much under way on one connection, new calls on it are refused. */
 const sessionMemoryMb = 64;
+/** What is public asks nothing, so its requests are empty. */
+const publicBodyBytes = 1024;
 const idleSessionMs = 10 * 60_000;
 const drainMs = 10_000;
 
@@ -69,34 +76,41 @@ const callKey = createContextKey<Call>({ requestId: '' });
 export async function startGrpc({ host, port, house, log }: GrpcOptions): Promise<GrpcServer> {
   const newRequestId = requestIds();
   const calls = new WeakMap<object, Call>();
-  const handle = connectNodeAdapter({
-    routes: (router) => inferenceService(router, house),
-    grpc: true,
-    grpcWeb: false,
-    connect: false,
-    readMaxBytes: house.maxBodyBytes,
-    interceptors: [translateErrors(log)],
-    contextValues: (request) =>
-      createContextValues().set(callKey, calls.get(request) ?? { requestId: newRequestId() }),
-  });
+  const adapter = (readMaxBytes: number) =>
+    connectNodeAdapter({
+      routes: (router) => inferenceService(router, house),
+      grpc: true,
+      grpcWeb: false,
+      connect: false,
+      readMaxBytes,
+      interceptors: [translateErrors(log)],
+      contextValues: (request) =>
+        createContextValues().set(callKey, calls.get(request) ?? { requestId: newRequestId() }),
+    });
+  const keyed = adapter(house.maxBodyBytes);
+  const open = adapter(publicBodyBytes);
 
-  const admit = async (request: Http2ServerRequest, requestId: string) => {
-    const principal = await house.gate.authenticate(bearerKey(request.headers.authorization));
-    calls.set(request, { requestId, principal });
+  const answerCall = async (request: Http2ServerRequest, response: Http2ServerResponse) => {
+    const requestId = newRequestId();
+    hangUpAfterwards(request, response);
+    try {
+      if (!URL.canParse(`http://${request.authority}`))
+        throw new CommonwattError('INVALID_REQUEST', 'the request names no valid :authority');
+      if (publicPaths.has(request.url)) {
+        calls.set(request, { requestId });
+        open(request, response);
+        return;
+      }
+      const principal = await house.gate.authenticate(bearerKey(request.headers.authorization));
+      calls.set(request, { requestId, principal });
+      keyed(request, response);
+    } catch (error) {
+      refuse(response, refusalOf(error, requestId, log));
+    }
   };
   const server = http2.createServer(
     { settings: { maxConcurrentStreams: maxConcurrentCalls }, maxSessionMemory: sessionMemoryMb },
-    (request, response) => {
-      if (publicPaths.has(request.url)) {
-        handle(request, response);
-        return;
-      }
-      const requestId = newRequestId();
-      admit(request, requestId).then(
-        () => handle(request, response),
-        (error: unknown) => refuse(response, refusalOf(error, requestId, log)),
-      );
-    },
+    (request, response) => void answerCall(request, response),
   );
 
   const sessions = new Set<ServerHttp2Session>();

@@ -5,10 +5,11 @@
  * In: V2 JSON. Out: V2 JSON with the footprint in `usage.impact` and in headers; errors as `{"error": "…"}`.
  */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { CommonwattError, describeError } from '../../errors.ts';
-import type { Admission, Principal } from '../../gate/gate.ts';
+import { CommonwattError } from '../../errors.ts';
+import type { Admission } from '../../gate/gate.ts';
 import type { ModelRef, TensorSpec } from '../../models/models.ts';
-import { answer, bearerKey, type InferenceHouse, modelRef, platform, viewServed } from './answer.ts';
+import { principalOf } from '../guard.ts';
+import { answer, type InferenceHouse, modelRef, platform, viewServed } from './answer.ts';
 import { parseInferRequest } from './parse.ts';
 import { renderInferAnswer } from './render.ts';
 
@@ -28,7 +29,6 @@ export async function inferenceRoutes(app: FastifyInstance, house: InferenceHous
     { parseAs: 'buffer', bodyLimit: house.maxBodyBytes },
     (_request, body, done) => done(null, body),
   );
-  app.setErrorHandler((error, request, reply) => answerError(error, request, reply));
 
   // Health says nothing about models, so it needs no key.
   app.get('/v2', { config: { access: 'public' } }, () => ({
@@ -42,25 +42,9 @@ export async function inferenceRoutes(app: FastifyInstance, house: InferenceHous
     return reply.code(ready ? 200 : 503).send({ ready });
   });
 
-  // Before the body is read: a stranger's bytes are not worth a buffer.
-  const principals = new WeakMap<FastifyRequest, Principal>();
-  const authenticate = (request: FastifyRequest, _reply: FastifyReply, done: (error?: Error) => void) => {
-    try {
-      const principal = gate.authenticate(bearerKey(request.headers.authorization));
-      if (principal instanceof Promise) {
-        principal.then((known) => principals.set(request, known)).then(() => done(), done);
-        return;
-      }
-      principals.set(request, principal);
-      done();
-    } catch (error) {
-      done(error as Error);
-    }
-  };
-  const keyed = { config: { access: 'key' }, onRequest: authenticate } as const;
+  const keyed = { config: { access: 'key' } } as const;
 
-  const view = (request: ModelRequest) =>
-    viewServed(house, principalOf(principals, request), refOf(request.params));
+  const view = (request: ModelRequest) => viewServed(house, principalOf(request), refOf(request.params));
   for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
     app.get<{ Params: ModelParams }>(path, keyed, async (request) => {
       const served = await view(request);
@@ -79,7 +63,7 @@ export async function inferenceRoutes(app: FastifyInstance, house: InferenceHous
     });
     app.post<{ Params: ModelParams; Body: Buffer | undefined }>(`${path}/infer`, keyed, (request, reply) => {
       const ref = refOf(request.params);
-      const principal = principalOf(principals, request);
+      const principal = principalOf(request);
       const admission = gate.admit(principal, 'infer', ref.organisation, ref.name);
       return admission instanceof Promise
         ? admission.then((admitted) => infer(request, reply, ref, admitted))
@@ -124,29 +108,10 @@ function refuseBinaryData({ headers }: FastifyRequest): void {
   });
 }
 
-function principalOf(principals: WeakMap<FastifyRequest, Principal>, request: FastifyRequest): Principal {
-  const principal = principals.get(request);
-  if (!principal) throw new CommonwattError('UNAUTHENTICATED', 'this request carries no API key');
-  return principal;
-}
-
 function refOf({ model, version }: ModelParams): ModelRef {
   return modelRef(model, version);
 }
 
 function tensorMetadata({ name, datatype, shape }: TensorSpec) {
   return { name, datatype, shape };
-}
-
-function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  if (error instanceof CommonwattError) {
-    if (error.retryAfterS !== undefined) reply.header('retry-after', String(Math.ceil(error.retryAfterS)));
-    if (error.status === 401) reply.header('www-authenticate', 'Bearer');
-    if (error.status >= 500) request.log.error({ err: error }, 'inference failed');
-    return reply.code(error.status).send({ error: describeError(error) });
-  }
-  const { statusCode, message } = error as { statusCode?: number; message?: string };
-  if (statusCode !== undefined && statusCode < 500) return reply.code(statusCode).send({ error: message });
-  request.log.error({ err: error }, 'inference failed');
-  return reply.code(500).send({ error: `internal error; its log line has the request id ${request.id}` });
 }

@@ -9,11 +9,9 @@ import type { PlatformGate } from '../../gate/gate.ts';
 import type { Identity } from '../../gate/identity.ts';
 import type { Jobs } from '../../jobs/jobs.ts';
 import type { Grants } from '../../models/grants.ts';
-import type { ModelRecord, VersionRecord } from '../../models/models.ts';
 import type { Registry } from '../../models/registry.ts';
 import type { Evaluations } from '../../quality/quality.ts';
 import type { Deployments } from '../../serve/deployments.ts';
-import type { ServedVersion } from '../../serve/serve.ts';
 
 export interface House {
   gate: PlatformGate;
@@ -42,13 +40,10 @@ export interface House {
   >;
   datasets: Pick<Datasets, 'create' | 'get' | 'list' | 'rowOf'>;
   jobs: Pick<Jobs, 'enqueue' | 'get' | 'list' | 'cancel'>;
-  deployments: Pick<Deployments, 'create' | 'list' | 'get' | 'remove' | 'served' | 'routesChanged'> & {
-    /**
-     * A version to compute with for a while, deployed or not; one that is not deployed gets no request of
-     * anybody else. Give it back when done.
-     */
-    borrow(model: ModelRecord, version: VersionRecord): Promise<BorrowedVersion>;
-  };
+  deployments: Pick<
+    Deployments,
+    'create' | 'list' | 'get' | 'remove' | 'served' | 'routesChanged' | 'borrow'
+  >;
   evaluations: Pick<Evaluations, 'evaluate' | 'list' | 'passedGate'>;
   explainer: Pick<Explainer, 'explain' | 'sourcesOf'>;
   energy: Pick<Energy, 'report' | 'live'>;
@@ -58,11 +53,6 @@ export interface House {
     /** Largest model artifact or data set, bytes. */
     maxArtifactBytes: number;
   };
-}
-
-export interface BorrowedVersion {
-  served: ServedVersion;
-  giveBack(): Promise<void>;
 }
 
 /** The HTTP instance as the routes see it: schemas in zod give the types. */
