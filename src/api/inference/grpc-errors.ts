@@ -1,5 +1,5 @@
 /** Refusals as gRPC statuses. */
-import { constants, type Http2ServerRequest, type Http2ServerResponse } from 'node:http2';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { CommonwattError, describeError } from '../../errors.ts';
 
@@ -63,7 +63,7 @@ export function hangUpAfterwards(request: Http2ServerRequest, response: Http2Ser
   // The stream's own `finish`: the response's waits for the caller to end too.
   stream.once('finish', () => {
     if (request.complete || stream.destroyed) return;
-    const timer = setTimeout(() => stream.close(constants.NGHTTP2_NO_ERROR), lingerMs);
+    const timer = setTimeout(() => stream.destroy(), lingerMs);
     stream.once('close', () => clearTimeout(timer));
     stream.resume();
   });
