@@ -72,7 +72,7 @@ async function build(
   const version = productVersion();
   const folder = takeDataFolder(config.data);
   undo.push(() => folder.release());
-  const db = await openDatabase(join(folder.path, 'commonwatt.db'));
+  const db = await openDatabase(join(folder.path, 'commonwatt.db'), log);
   undo.push(() => db.destroy());
   const vault = await openVault(folder.path, { wrappedBy: await wrappingKeys(db) });
   const artifacts = new ArtifactStore({ db, blobs: await openDiskBlobs(folder.path), vault });

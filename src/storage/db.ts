@@ -3,9 +3,9 @@
  * or epoch milliseconds (`*_ms`), JSON columns are text, energies are REAL in the unit of their name.
  * Every acknowledged write is committed and synced before the call returns.
  */
-import { type Generated, Kysely, Migrator, SqliteAdapter, SqliteDialect } from 'kysely';
-import Database from 'libsql';
+import { type Generated, Kysely, Migrator } from 'kysely';
 import { migrations } from './migrations.ts';
+import { EmbeddedDialect, type StoreLog } from './sqlite.ts';
 
 type Json = string;
 
@@ -180,29 +180,9 @@ export interface Schema {
 
 export type Db = Kysely<Schema>;
 
-/**
- * SQLite changes its schema in transactions, which Kysely does not count on: without this, a server killed in its
- * first start would find half of the tables and never start again.
- */
-class EmbeddedDialect extends SqliteDialect {
-  override createAdapter(): SqliteAdapter {
-    return new EmbeddedAdapter();
-  }
-}
-
-class EmbeddedAdapter extends SqliteAdapter {
-  override get supportsTransactionalDdl(): boolean {
-    return true;
-  }
-}
-
-export async function openDatabase(file: string): Promise<Db> {
-  const database = new Database(file);
-  database.pragma('journal_mode = WAL');
-  database.pragma('synchronous = FULL');
-  database.pragma('foreign_keys = ON');
-  database.pragma('busy_timeout = 5000');
-  const db: Db = new Kysely<Schema>({ dialect: new EmbeddedDialect({ database }) });
+/** Throws STORE_FAILED when the file cannot be used, then and whenever its disk fails; `log` is told of it. */
+export async function openDatabase(file: string, log?: StoreLog): Promise<Db> {
+  const db: Db = new Kysely<Schema>({ dialect: new EmbeddedDialect(file, log) });
   const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } });
   const { error } = await migrator.migrateToLatest();
   if (error) {
