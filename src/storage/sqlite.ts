@@ -12,6 +12,7 @@ import {
   type SqliteStatement,
 } from 'kysely';
 import Database from 'libsql';
+import { z } from 'zod';
 import { CommonwattError } from '../errors.ts';
 
 export interface StoreLog {
@@ -33,6 +34,10 @@ const full = 13;
 
 /** Time between two attempts to open the file again, ms. */
 const retryMs = 1000;
+
+/** One row each; quick_check says `ok` or the first problem. */
+const checkpointSchema = z.tuple([z.object({ busy: z.number() })]);
+const checkSchema = z.tuple([z.object({ quick_check: z.string() })]);
 
 interface Failure {
   code: number;
@@ -86,6 +91,7 @@ class EmbeddedDatabase implements KyselyDatabase {
       this.#connection = connect(this.#file);
       this.#verify(this.#failure.code);
     } catch (cause) {
+      this.#log?.error({ err: cause, file: this.#file }, 'the database cannot be opened again yet');
       const again = failureOf(cause, this.#file);
       if (again && again.code !== full) this.#failure = again;
       throw this.#failure.error;
@@ -101,15 +107,14 @@ class EmbeddedDatabase implements KyselyDatabase {
   /** Every commit that was acknowledged is moved out of the log, written and synced anew, and the file is checked. */
   #verify(code: number): void {
     try {
-      const [result]: { busy: number }[] = this.#connection.pragma('wal_checkpoint(TRUNCATE)');
-      if (result?.busy !== 0) throw new Error('another program is reading the database');
+      const [{ busy }] = checkpointSchema.parse(this.#connection.pragma('wal_checkpoint(TRUNCATE)'));
+      if (busy !== 0) throw new Error('another program is reading the database');
     } catch (error) {
       // On a full disk no sync has failed: the log is as good as it was, and reading can go on.
       if (code !== full || failureOf(error, this.#file)?.code !== full) throw error;
     }
-    const problems: { quick_check: string }[] = this.#connection.pragma('quick_check(1)');
-    const problem = problems.find(({ quick_check }) => quick_check !== 'ok')?.quick_check;
-    if (problem !== undefined) throw storeFailed(new Error(problem), this.#file);
+    const [{ quick_check }] = checkSchema.parse(this.#connection.pragma('quick_check(1)'));
+    if (quick_check !== 'ok') throw new Error(quick_check);
   }
 
   #end(): void {
