@@ -34,7 +34,8 @@ function cpuSeconds(pid) {
 const first = await startCommonwatt();
 await first.stop(true);
 const server = await startCommonwatt({ data: first.folder });
-await sleep(5000);
+// Past the garbage collection that follows a start.
+await sleep(30_000);
 const pids = family(server.pid);
 const before = pids.map(cpuSeconds);
 const start = performance.now();
