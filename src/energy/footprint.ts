@@ -19,32 +19,36 @@ export interface ImpactJson {
 
 /** Joules become watt-hours (1 Wh = 3,600 J); a figure nobody knows becomes null, never 0. */
 export function impactJson(footprint: Footprint): ImpactJson {
-  const figures = {
-    energyWh: toWattHours(footprint.energyJ),
-    dynamicWh: toWattHours(footprint.dynamicJ),
-    idleShareWh: toWattHours(footprint.idleShareJ),
-    carbonGCo2e: footprint.carbonGCo2e,
-    waterL: footprint.waterL,
-    embodiedGCo2e: footprint.embodiedGCo2e,
-  };
-  const reasons = Object.entries(figures)
-    .filter(([name, value]) => !known(value) && footprint.unknown[name] === undefined)
-    .map(([name]) => [name, footprint.method === 'off' ? meteringIsOff : 'not known']);
-  return {
-    energyWh: knownOrNull(figures.energyWh),
-    dynamicWh: knownOrNull(figures.dynamicWh),
-    idleShareWh: knownOrNull(figures.idleShareWh),
-    carbonGCo2e: knownOrNull(figures.carbonGCo2e),
-    waterL: knownOrNull(figures.waterL),
-    embodiedGCo2e: knownOrNull(figures.embodiedGCo2e),
+  const json: ImpactJson = {
+    energyWh: knownOrNull(toWattHours(footprint.energyJ)),
+    dynamicWh: knownOrNull(toWattHours(footprint.dynamicJ)),
+    idleShareWh: knownOrNull(toWattHours(footprint.idleShareJ)),
+    carbonGCo2e: knownOrNull(footprint.carbonGCo2e),
+    waterL: knownOrNull(footprint.waterL),
+    embodiedGCo2e: knownOrNull(footprint.embodiedGCo2e),
     quality: footprint.quality,
     method: footprint.method,
     methodVersion: footprint.methodVersion,
     settled: footprint.settled,
-    unknown:
-      reasons.length === 0 ? footprint.unknown : { ...footprint.unknown, ...Object.fromEntries(reasons) },
+    unknown: footprint.unknown,
+  };
+  const lacking = figureNames.filter((name) => json[name] === null && footprint.unknown[name] === undefined);
+  if (lacking.length === 0) return json;
+  const reason = footprint.method === 'off' ? meteringIsOff : 'not known';
+  return {
+    ...json,
+    unknown: { ...footprint.unknown, ...Object.fromEntries(lacking.map((name) => [name, reason])) },
   };
 }
+
+const figureNames = [
+  'energyWh',
+  'dynamicWh',
+  'idleShareWh',
+  'carbonGCo2e',
+  'waterL',
+  'embodiedGCo2e',
+] as const;
 
 const qualities = ['measured', 'estimated', 'assumed'] as const;
 
