@@ -42,16 +42,19 @@ export function refusalOf(error: unknown, requestId: string, log: GrpcLog): Conn
   );
 }
 
-/** Answers a call without reading its body. */
-export function refuse(response: Http2ServerResponse, { code, rawMessage, metadata }: ConnectError): void {
-  if (response.stream.destroyed) return;
-  response.writeHead(200, {
-    'content-type': 'application/grpc+proto',
-    'grpc-status': String(code),
-    'grpc-message': encodeURIComponent(rawMessage),
-    ...Object.fromEntries(metadata),
-  });
-  response.end();
+/** Answers a call without reading its body: a status in the headers, which must then end the stream. */
+export function refuse({ stream }: Http2ServerResponse, { code, rawMessage, metadata }: ConnectError): void {
+  if (stream.destroyed || stream.headersSent) return;
+  stream.respond(
+    {
+      ':status': 200,
+      'content-type': 'application/grpc+proto',
+      'grpc-status': String(code),
+      'grpc-message': encodeURIComponent(rawMessage),
+      ...Object.fromEntries(metadata),
+    },
+    { endStream: true },
+  );
 }
 
 /** Long enough for a caller to read the answer before it is hung up on. */
