@@ -62,6 +62,8 @@ const publicPaths: ReadonlySet<string> = new Set(
   ].map(({ name }) => `/${GRPCInferenceService.typeName}/${name}`),
 );
 
+/** gRPC's own default. Many tiny elements in one message take a hundred times its size once decoded. */
+const messageBytesAtMost = 4 * 1024 * 1024;
 const maxConcurrentCalls = 256;
 /** Beyond this much under way on one connection, new calls on it are refused. */
 const sessionMemoryMb = 64;
