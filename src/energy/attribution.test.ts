@@ -26,8 +26,8 @@ const base: IntervalFacts = {
   housekeepingS: 0.005,
   runners: [{ pid: 7, cpuS: 0.9 }],
   lines: [
-    { id: 'r1', atMs: 100, rows: 1, runnerPid: 7, computeNs: 100, head: head(digits) },
-    { id: 'r2', atMs: 200, rows: 2, runnerPid: 7, computeNs: 200, head: head(digits) },
+    { ids: ['r1'], atMs: 100, rows: 1, runnerPid: 7, computeNs: 100, head: head(digits) },
+    { ids: ['r2'], atMs: 200, rows: 2, runnerPid: 7, computeNs: 200, head: head(digits) },
   ],
   jobs: [{ id: 'j1', head: head(null, 'training'), cpuS: 0.5, memoryBytes: 100 }],
   reservations: [
@@ -37,7 +37,7 @@ const base: IntervalFacts = {
   rates: { pue: 1.2, gPerKwh: 400, litresPerKwh: 5.4, embodiedG: 0.008 },
 };
 const find = (entries: readonly Entry[], id: string) => {
-  const entry = entries.find((candidate) => candidate.id === id);
+  const entry = entries.find(({ ids }) => ids.includes(id));
   if (!entry) throw new Error(`no entry ${id}`);
   return entry;
 };
@@ -77,6 +77,18 @@ describe('giving energy to work', () => {
     expect(usefulCpuS).toBeCloseTo(0.35 + 0.65 + 0.5, 12);
   });
 
+  it('gives callers that are alike in one batch the same as if each had a line of its own', () => {
+    const line = { atMs: 100, rows: 1, runnerPid: 7, computeNs: 100, head: head(digits) };
+    const together = attribute({ ...base, lines: [{ ...line, ids: ['a', 'b', 'c'] }] });
+    const apart = attribute({ ...base, lines: ['a', 'b', 'c'].map((id) => ({ ...line, ids: [id] })) });
+    expect(find(together.entries, 'b').energyJ).toBeCloseTo(find(apart.entries, 'b').energyJ, 12);
+    expect(together.usefulCpuS).toBeCloseTo(apart.usefulCpuS, 12);
+    expect(find(together.entries, 'i1:idle:platform').energyJ).toBeCloseTo(
+      find(apart.entries, 'i1:idle:platform').energyJ,
+      12,
+    );
+  });
+
   it('leaves water unknown where it is unknown', () => {
     const dry = attribute({ ...base, rates: { ...base.rates, litresPerKwh: null } });
     expect(dry.entries.every(({ waterL }) => waterL === null)).toBe(true);
@@ -109,6 +121,7 @@ describe('conservation', () => {
     lines: fc.array(
       fc.record({
         atMs: fc.integer({ min: -5000, max: 6000 }),
+        count: fc.integer({ min: 1, max: 40 }),
         rows: fc.integer({ min: 0, max: 128 }),
         runnerPid: fc.integer({ min: 1, max: 6 }),
         computeNs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 1e9 })),
@@ -125,7 +138,11 @@ describe('conservation', () => {
     rates: fc.record({
       pue: fc.double({ min: 1, max: 3, noNaN: true }),
       gPerKwh: fc.double({ min: 1, max: 1500, noNaN: true }),
-      litresPerKwh: fc.oneof(fc.constant(null), fc.double({ min: 0, max: 20, noNaN: true })),
+      litresPerKwh: fc.oneof(
+        fc.constant(null),
+        fc.constant(0),
+        fc.double({ min: 1e-3, max: 20, noNaN: true }),
+      ),
       embodiedG: fc.double({ min: 1e-9, max: 100, noNaN: true }),
     }),
   });
@@ -138,12 +155,16 @@ describe('conservation', () => {
           startMs: 0,
           endMs: 1000,
           ...rest,
-          lines: lines.map(({ use, ...line }, index) => ({ id: `r${index}`, head: head(use), ...line })),
+          lines: lines.map(({ use, count, ...line }, index) => ({
+            ids: Array.from({ length: count }, (_, n) => `r${index}.${n}`),
+            head: head(use),
+            ...line,
+          })),
           jobs: jobs.map((job, index) => ({ id: `j${index}`, head: head(null, 'training'), ...job })),
         };
         const { entries, total, usefulCpuS, otherCpuS } = attribute(facts);
         const sum = (pick: (amounts: Amounts) => number) =>
-          entries.reduce((all, entry) => all + pick(entry), 0);
+          entries.reduce((all, entry) => all + entry.ids.length * pick(entry), 0);
         const same = (pick: (amounts: Amounts) => number) =>
           expect(Math.abs(sum(pick) - pick(total))).toBeLessThanOrEqual(1e-9 * pick(total));
         same(({ energyJ }) => energyJ);
@@ -157,7 +178,8 @@ describe('conservation', () => {
           expect(entry.energyJ).toBeGreaterThanOrEqual(0);
           expect(entry.energyJ).toBeGreaterThanOrEqual(entry.idleShareJ - 1e-9 * total.energyJ);
         }
-        expect(new Set(entries.map(({ id }) => id)).size).toBe(entries.length);
+        const ids = entries.flatMap((entry) => entry.ids);
+        expect(new Set(ids).size).toBe(ids.length);
         // Work that ended inside the interval has its entry.
         expect(entries.filter(({ kind }) => kind === 'inference').length).toBe(lines.length);
       }),

@@ -20,10 +20,11 @@ export interface LineHead {
   use: ModelUse | null;
 }
 
-/** One caller's part of what a runner computed. */
+/** Callers' parts of what a runner computed in one go: those that are alike in all but their ids are one line. */
 export interface WorkLine {
-  id: string;
+  ids: readonly string[];
   atMs: number;
+  /** Of each id, as all that follows. */
   rows: number;
   runnerPid: number;
   /** Its part of the computation's wall time, ns: the weight by which the runner's CPU time is split. */
@@ -79,8 +80,9 @@ export interface Amounts {
   waterL: number | null;
 }
 
+/** What one owner was given; a line's ids were each given these amounts. */
 export interface Entry extends Amounts {
-  id: string;
+  ids: readonly string[];
   kind: WorkContext['kind'] | 'idle' | 'overhead' | 'unattributed';
   /** What kind of idle or overhead. */
   note: string | null;
@@ -133,7 +135,7 @@ export function attribute(facts: IntervalFacts): Attribution {
   const idleOfLines = splitIdle(facts, reserved.models, idleJ);
   for (const [index, line] of facts.lines.entries()) {
     entries.push({
-      id: line.id,
+      ids: line.ids,
       kind: line.head.kind,
       note: null,
       head: line.head,
@@ -145,7 +147,7 @@ export function attribute(facts: IntervalFacts): Attribution {
   }
   for (const [index, job] of facts.jobs.entries()) {
     entries.push({
-      id: job.id,
+      ids: [job.id],
       kind: job.head.kind,
       note: null,
       head: job.head,
@@ -155,7 +157,7 @@ export function attribute(facts: IntervalFacts): Attribution {
       ...amounts(job.cpuS, idleJ * (reserved.jobs[index] ?? 0)),
     });
   }
-  const usefulCpuS = entries.reduce((sum, { cpuS }) => sum + cpuS, 0);
+  const usefulCpuS = entries.reduce((sum, { ids, cpuS }) => sum + ids.length * cpuS, 0);
   const rest = (
     kind: 'idle' | 'overhead',
     note: string,
@@ -165,7 +167,7 @@ export function attribute(facts: IntervalFacts): Attribution {
   ) => {
     const suffix = owner ? `${note}:${useKey(owner)}` : note;
     return entries.push({
-      id: `${facts.id}:${kind}:${suffix}`,
+      ids: [`${facts.id}:${kind}:${suffix}`],
       kind,
       note,
       head: null,
@@ -202,11 +204,13 @@ export function useKey(use: ModelUse): string {
   return `${use.modelId}:${use.version}`;
 }
 
-/** CPU seconds of each line, and of the gateway and the runners apart from lines. */
+/** CPU seconds of each id of each line, and of the gateway and the runners apart from lines. */
 function splitCpu({ runners, lines, gatewayCpuS, housekeepingS, jobs }: IntervalFacts) {
   const weightOf = new Map<number, number>();
-  for (const { runnerPid, computeNs } of lines) {
-    weightOf.set(runnerPid, (weightOf.get(runnerPid) ?? 0) + computeNs);
+  let requests = 0;
+  for (const { runnerPid, computeNs, ids } of lines) {
+    weightOf.set(runnerPid, (weightOf.get(runnerPid) ?? 0) + ids.length * computeNs);
+    requests += ids.length;
   }
   const perNs = new Map<number, number>();
   let runnersS = 0;
@@ -215,15 +219,15 @@ function splitCpu({ runners, lines, gatewayCpuS, housekeepingS, jobs }: Interval
     if (weight > 0) perNs.set(pid, cpuS / weight);
     else runnersS += cpuS;
   }
-  const causedS = lines.length > 0 ? Math.max(0, gatewayCpuS - housekeepingS) : 0;
-  const gatewayOfEach = lines.length > 0 ? causedS / lines.length : 0;
+  const causedS = requests > 0 ? Math.max(0, gatewayCpuS - housekeepingS) : 0;
+  const gatewayOfEach = requests > 0 ? causedS / requests : 0;
   const ofLines = new Float64Array(lines.length);
   let total = runnersS + (gatewayCpuS - causedS);
   for (let index = 0; index < lines.length; index++) {
     const line = lines[index];
     const cpuS = line ? line.computeNs * (perNs.get(line.runnerPid) ?? 0) + gatewayOfEach : 0;
     ofLines[index] = cpuS;
-    total += cpuS;
+    total += cpuS * (line?.ids.length ?? 0);
   }
   for (const { cpuS } of jobs) total += cpuS;
   return { lines: ofLines, gatewayS: gatewayCpuS - causedS, runnersS, total };
@@ -253,14 +257,14 @@ function splitIdle(
   idleJ: number,
 ) {
   const busy = new Map<string, { weight: number; count: number; firstMs: number }>();
-  for (const { head, computeNs, atMs } of lines) {
+  for (const { head, computeNs, atMs, ids } of lines) {
     if (!head.use) continue;
     const key = useKey(head.use);
     const sum = busy.get(key);
-    if (!sum) busy.set(key, { weight: computeNs, count: 1, firstMs: atMs });
+    if (!sum) busy.set(key, { weight: ids.length * computeNs, count: ids.length, firstMs: atMs });
     else {
-      sum.weight += computeNs;
-      sum.count++;
+      sum.weight += ids.length * computeNs;
+      sum.count += ids.length;
       sum.firstMs = Math.min(sum.firstMs, atMs);
     }
   }
@@ -299,18 +303,19 @@ function platformIdle(
   let embodiedG = 0;
   let waterL = 0;
   for (const entry of entries) {
-    energyJ += entry.energyJ;
-    idleShareJ += entry.idleShareJ;
-    carbonG += entry.carbonG;
-    embodiedG += entry.embodiedG;
-    waterL += entry.waterL ?? 0;
+    const count = entry.ids.length;
+    energyJ += count * entry.energyJ;
+    idleShareJ += count * entry.idleShareJ;
+    carbonG += count * entry.carbonG;
+    embodiedG += count * entry.embodiedG;
+    waterL += count * (entry.waterL ?? 0);
   }
   const gap = Math.abs(total.energyJ - energyJ - expectedJ);
   if (gap > 1e-9 * total.energyJ) {
     throw new RangeError(`${gap} J of interval ${facts.id} have no owner`);
   }
   return {
-    id: `${facts.id}:idle:platform`,
+    ids: [`${facts.id}:idle:platform`],
     kind: 'idle',
     note: 'platform',
     head: null,

@@ -1,28 +1,27 @@
 /** A metered interval as a row of the ledger: totals, supply and use, and the assumptions behind them. */
 import type { Attribution, IntervalFacts } from './attribution.ts';
 import type { Basis } from './basis.ts';
-import type { ChosenMeter } from './meters/choose.ts';
+import type { HostWatts } from './meters/meter.ts';
 import type { IntervalRow } from './settlement.ts';
 
-export interface MeteredInterval {
+export interface Measured {
   facts: IntervalFacts;
   method: string;
   quality: 'measured' | 'estimated';
-  /** Why the sensor's sample is missing and an estimate stands in for it; null when it is not. */
   missing: string | null;
   memoryUsedBytes: number;
 }
 
 export interface RowBasis {
   basis: Basis;
-  chosen: ChosenMeter;
+  watts: HostWatts;
   methodVersion: string;
 }
 
 export function intervalRow(
-  { facts, method, quality, missing, memoryUsedBytes }: MeteredInterval,
+  { facts, method, quality, missing, memoryUsedBytes }: Measured,
   attribution: Attribution,
-  { basis, chosen, methodVersion }: RowBasis,
+  { basis, watts, methodVersion }: RowBasis,
 ): IntervalRow {
   const gbS = facts.durationS / 1e9;
   const jobsBytes = facts.jobs.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
@@ -41,8 +40,8 @@ export function intervalRow(
     basis: JSON.stringify({
       ...basis,
       idleW: facts.idleW,
-      maxW: chosen.watts.maxW,
-      wattsAssumed: chosen.watts.assumed,
+      maxW: watts.maxW,
+      wattsAssumed: watts.assumed,
       cpuCount: facts.cpuCount,
       memoryBytes: facts.memoryBytes,
       ...(missing === null ? {} : { missing }),

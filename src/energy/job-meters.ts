@@ -1,5 +1,5 @@
 /** Meters of running jobs: their processes' CPU time, interval by interval, booked to the job. */
-import type { Entry, JobUse } from './attribution.ts';
+import type { Amounts, JobUse } from './attribution.ts';
 import type { Footprint, JobMeter, JobWork } from './energy.ts';
 import { sumFootprints } from './footprint.ts';
 import type { Host } from './host.ts';
@@ -11,13 +11,15 @@ import { gramsCo2e, joules, litres } from './units.ts';
 interface Tracked {
   process: JobProcess;
   booked: Footprint[];
+  /** In intervals that are closed and not settled yet, CPU·s. */
+  takenS: number;
   finished: boolean;
 }
 
 /** A job's part of an interval that has been closed, and where its settled figures go. */
 export interface TakenJob {
   use: JobUse;
-  book(entry: Entry, row: IntervalRow, unknown: Footprint['unknown']): void;
+  book(amounts: Amounts, row: IntervalRow, unknown: Footprint['unknown']): void;
 }
 
 export interface JobMetersOptions {
@@ -46,6 +48,7 @@ export class JobMeters {
     const job: Tracked = {
       process: new JobProcess(this.#options.host, pid, context.jobId ?? requestId, { ...rest, use }),
       booked: [],
+      takenS: 0,
       finished: false,
     };
     this.#jobs.add(job);
@@ -66,9 +69,14 @@ export class JobMeters {
   take(intervalId: string): TakenJob[] {
     const taken: TakenJob[] = [];
     for (const job of this.#jobs) {
+      const use = job.process.take(intervalId);
+      job.takenS += use.cpuS;
       taken.push({
-        use: job.process.take(intervalId),
-        book: (entry, row, unknown) => book(job, entry, row, unknown),
+        use,
+        book: (amounts, row, unknown) => {
+          job.takenS -= use.cpuS;
+          book(job, amounts, row, unknown);
+        },
       });
       if (job.finished) this.#jobs.delete(job);
     }
@@ -79,7 +87,7 @@ export class JobMeters {
     job.process.read();
     const pricer = this.#options.prices();
     const { joulesPerCpuS, idleW } = pricer.prices;
-    const cpuS = job.process.unbookedS;
+    const cpuS = job.process.unbookedS + job.takenS;
     const share = job.process.memoryBytes / this.#options.host.memoryBytes;
     const open = pricer.footprint(cpuS, cpuS * joulesPerCpuS, share * idleW * this.#options.openS());
     return sumFootprints([open, ...job.booked]);
@@ -89,14 +97,14 @@ export class JobMeters {
 /** An hour of intervals is thousands of footprints: they are summed as they come. */
 const keptApart = 60;
 
-function book(job: Tracked, entry: Entry, row: IntervalRow, unknown: Footprint['unknown']): void {
+function book(job: Tracked, amounts: Amounts, row: IntervalRow, unknown: Footprint['unknown']): void {
   job.booked.push({
-    energyJ: joules(entry.energyJ),
-    dynamicJ: joules(entry.energyJ - entry.idleShareJ),
-    idleShareJ: joules(entry.idleShareJ),
-    carbonGCo2e: gramsCo2e(entry.carbonG),
-    embodiedGCo2e: gramsCo2e(entry.embodiedG),
-    waterL: entry.waterL === null ? null : litres(entry.waterL),
+    energyJ: joules(amounts.energyJ),
+    dynamicJ: joules(amounts.energyJ - amounts.idleShareJ),
+    idleShareJ: joules(amounts.idleShareJ),
+    carbonGCo2e: gramsCo2e(amounts.carbonG),
+    embodiedGCo2e: gramsCo2e(amounts.embodiedG),
+    waterL: amounts.waterL === null ? null : litres(amounts.waterL),
     quality: row.quality,
     method: row.method,
     methodVersion: row.method_version,

@@ -1,4 +1,4 @@
-import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -15,13 +15,13 @@ import type { SpoolDisk } from './spool.ts';
 const acme = { organisationId: 'o1', organisation: 'acme' };
 const globex = { organisationId: 'o2', organisation: 'globex' };
 const digits: ModelUse = { modelId: 'm1', model: 'acme/digits', version: 1, owner: acme };
-const silent = { info() {}, warn() {}, error() {} };
 const runnerPid = 4242;
 const jobPid = 4343;
 
 /** A host whose clock and counters the test turns by hand: 4 CPUs, 1 GB, 10 to 50 W. */
 async function house(folder = mkdtempSync(join(tmpdir(), 'ledger-')), startS = 1000) {
   const proc = join(folder, 'proc');
+  const errors: string[] = [];
   const ticks = { host: 0, runner: 0, job: 0 };
   let seconds = startS;
   const write = () => {
@@ -47,7 +47,7 @@ async function house(folder = mkdtempSync(join(tmpdir(), 'ledger-')), startS = 1
   const basis = await readBasis(config.energy, host);
   const db = await openDatabase(join(folder, 'commonwatt.db'));
   const clock = { now: () => Math.round(seconds * 1000), monotonic: () => seconds };
-  const open = async (disk?: SpoolDisk) => {
+  const open = async (disk?: SpoolDisk, loopUse = () => 0) => {
     const watts = { idleW: 10, maxW: 50, assumed: false };
     const meter = new CpuTimeMeter({ watts, cpu: () => host.cpu(), clock: clock.monotonic });
     const ledger = new Ledger({
@@ -57,9 +57,10 @@ async function house(folder = mkdtempSync(join(tmpdir(), 'ledger-')), startS = 1
       idleIsConfigured: true,
       basis,
       dataFolder: folder,
-      log: silent,
+      log: { info() {}, warn() {}, error: (_: object, message: string) => errors.push(message) },
       clock,
       manual: true,
+      loopUse,
       ...(disk ? { disk } : {}),
     });
     await ledger.start();
@@ -70,6 +71,7 @@ async function house(folder = mkdtempSync(join(tmpdir(), 'ledger-')), startS = 1
     db,
     open,
     clock,
+    errors,
     /** Time passes, CPUs work (in hundredths of a second). */
     pass(duration: number, { runner = 0, job = 0, other = 0 } = {}) {
       seconds += duration;
@@ -183,7 +185,6 @@ describe('the ledger', () => {
     first.recordBatch(batch([context()]));
     const spool = join(home.folder, 'spool');
     const [segment = ''] = readdirSync(spool);
-    const { readFileSync } = await import('node:fs');
     const text = readFileSync(join(spool, segment));
     home.pass(1, { runner: 1 });
     await first.settle();
@@ -232,9 +233,92 @@ describe('the ledger', () => {
     await ledger.settle();
     expect(() => ledger.recordBatch(batch([context()]))).toThrow(/EIO/);
     broken = false;
+    expect(await requests(home.db)).toEqual([]);
     ledger.tick();
     expect(() => ledger.recordBatch(batch([context()]))).not.toThrow();
+    home.pass(1);
+    await ledger.settle();
+    expect((await requests(home.db)).length).toBe(2);
+    expect(readdirSync(join(home.folder, 'spool'))).toEqual([]);
+  });
+
+  it('counts nothing of a segment that was being written anew when the server was killed', async () => {
+    const home = await house();
+    const killed = await home.open();
+    killed.recordBatch(batch([context()]));
+    const spool = join(home.folder, 'spool');
+    const [segment = ''] = readdirSync(spool);
+    writeFileSync(join(spool, `${segment}.new`), readFileSync(join(spool, segment)));
+    await home.open();
     expect((await requests(home.db)).length).toBe(1);
+    expect(readdirSync(spool)).toEqual([]);
+  });
+
+  it('lets closed intervals wait while requests keep it busy, counts them, and settles them after a minute', async () => {
+    const home = await house();
+    const ledger = await home.open(undefined, () => 0.9);
+    for (let second = 0; second < 59; second++) {
+      ledger.recordBatch(batch([context()]));
+      home.pass(1, { runner: 1 });
+      ledger.tick();
+    }
+    expect(await requests(home.db)).toEqual([]);
+    expect(await ledger.requestsOfGrant('g1', 0)).toBe(59);
+    home.pass(2);
+    ledger.tick();
+    await ledger.settle();
+    expect((await requests(home.db)).length).toBe(59);
+    expect(await ledger.requestsOfGrant('g1', 0)).toBe(59);
+    await checkConservation(home.db);
+  });
+
+  it('books every waiting interval once after a kill, and counts an explanation across two of them once', async () => {
+    const home = await house();
+    const killed = await home.open(undefined, () => 0.9);
+    const explained = context({ kind: 'explanation' });
+    for (let second = 0; second < 3; second++) {
+      killed.recordBatch(batch([context(), explained, explained]));
+      home.pass(1, { runner: 1 });
+      killed.tick();
+    }
+    expect(await killed.requestsOfGrant('g1', 0)).toBe(4);
+    const restarted = await home.open();
+    expect((await requests(home.db)).length).toBe(3);
+    expect(await restarted.requestsOfGrant('g1', 0)).toBe(4);
+    expect((await checkConservation(home.db)).length).toBe(3);
+  });
+
+  it('settles many requests in a worker, over a connection of its own, to the same figures', async () => {
+    const home = await house();
+    const ledger = await home.open();
+    ledger.setReservations([{ use: digits, runnerPid, memoryBytes: 100_000_000 }]);
+    const mine: string[] = [];
+    for (let index = 0; index < 100; index++) {
+      const contexts = Array.from({ length: 1 + (index % 50) }, () => context());
+      ledger.recordBatch(batch(contexts));
+      mine.push(...contexts.map(({ requestId }) => requestId));
+    }
+    home.pass(1, { runner: 90, other: 50 });
+    // Others write meanwhile.
+    const settling = ledger.settle();
+    for (let index = 0; index < 20; index++) {
+      await home.db
+        .insertInto('settings')
+        .values({ name: `s${index}`, value: '' })
+        .execute();
+    }
+    await settling;
+    const booked = await requests(home.db);
+    expect(booked.map(({ id }) => id)).toEqual(mine);
+    // Every batch has the same computing time, and the runner .9 CPU·s in all.
+    const cpuS = booked.reduce((sum, { cpu_s }) => sum + cpu_s, 0);
+    expect(cpuS).toBeGreaterThan(0.9 - 1e-9);
+    // Had the worker failed, the work would have been done here, and said so.
+    expect(home.errors).toEqual([]);
+    const [interval] = await checkConservation(home.db);
+    expect(interval?.method).toBe('cpu-time');
+    expect(await ledger.requestsOfGrant('g1', 0)).toBe(mine.length);
+    await ledger.stop();
   });
 
   it('gives a job the CPU time of its process, interval by interval, and its total at the end', async () => {

@@ -1,11 +1,13 @@
 /**
- * How lines look in a segment: JSON arrays and one object for each new head, so that a line of a request is
- * about 60 bytes. `{"start":ms}` comes first; `{"head":n,…}` defines head n; `[id, at, head, pid, rows,
- * computeNs, cpuNs, dynamicNJ, idleNJ]` is what one caller used, with its provisional figures in whole nano units.
+ * How lines look in a segment: JSON arrays and one object for each new head, so that a request is about 25 bytes.
+ * `{"start":ms}` comes first; `{"head":n,…}` defines head n; one array is a batch: `[at, pid, computeNs, cpuPs,
+ * dynamicPJ, idlePJ, gatewayCpuPs, gatewayPJ, [head, rows, id, …], …]` with the provisional figures of one row, and
+ * of one request's part of the gateway, in pico units. Requests of one head with as many rows have equal figures.
  */
 import { z } from 'zod';
 import type { LineHead, WorkLine } from './attribution.ts';
-import type { ModelUse, WorkContext } from './energy.ts';
+import type { ComputedBatch, ModelUse, WorkContext } from './energy.ts';
+import type { BatchPrice } from './pricing.ts';
 
 const party = z.object({ organisationId: z.string(), organisation: z.string() });
 const headSchema = z.object({
@@ -17,28 +19,17 @@ const headSchema = z.object({
   jobId: z.string().nullable(),
   use: z.object({ modelId: z.string(), model: z.string(), version: z.number(), owner: party }).nullable(),
 });
-const lineSchema = z.tuple([
-  z.string(),
-  z.number(),
-  z.number(),
-  z.number(),
-  z.number(),
-  z.number(),
-  z.number(),
-  z.number(),
-  z.number(),
-]);
+const figure = z.number();
+const batchSchema = z
+  .tuple([figure, figure, figure, figure, figure, figure, figure, figure])
+  .rest(z.tuple([figure, figure]).rest(z.string()));
 const startSchema = z.object({ start: z.number() });
 
-/** A line with what it was priced at when its answer left. */
+/** A line with what each of its requests was priced at when its answer left. */
 export interface PricedLine extends WorkLine {
   cpuS: number;
   dynamicJ: number;
   idleShareJ: number;
-}
-
-export function startText(startMs: number): string {
-  return `{"start":${startMs}}\n`;
 }
 
 interface KnownHead {
@@ -53,27 +44,35 @@ const maxHeads = 10_000;
 /** Finds the head that many lines share, and writes it once into each segment. */
 export class HeadBook {
   readonly #known = new Map<string, KnownHead>();
-  readonly #rewritten = new Map<LineHead, KnownHead>();
+  #last: KnownHead | undefined;
   #next = 0;
 
   of({ kind, consumer, keyId, grantId, jobId }: WorkContext, use: ModelUse): KnownHead {
-    const key = `${kind}|${use.modelId}:${use.version}|${consumer.organisationId}|${keyId}|${grantId}|${jobId}`;
-    const known = this.#known.get(key);
-    if (known) return known;
-    if (this.#known.size >= maxHeads) this.#known.clear();
-    const made = { head: { kind, consumer, keyId, grantId, jobId, use }, index: this.#next++, writtenIn: '' };
-    this.#known.set(key, made);
-    return made;
-  }
-
-  /** The head of a line that is written a second time. */
-  again(head: LineHead): KnownHead {
-    let known = this.#rewritten.get(head);
-    if (!known) {
-      known = { head, index: this.#next++, writtenIn: '' };
-      this.#rewritten.set(head, known);
+    const last = this.#last?.head;
+    // Neighbours in a batch mostly have one key: then no text is made to look it up.
+    if (
+      this.#last &&
+      last?.use === use &&
+      last.keyId === keyId &&
+      last.grantId === grantId &&
+      last.kind === kind &&
+      last.jobId === jobId &&
+      last.consumer.organisationId === consumer.organisationId
+    ) {
+      return this.#last;
     }
-    return known;
+    this.#last = this.#find(
+      `${kind}|${use.modelId}:${use.version}|${consumer.organisationId}|${keyId}|${grantId}|${jobId}`,
+      () => ({
+        kind,
+        consumer: { organisationId: consumer.organisationId, organisation: consumer.organisation },
+        keyId,
+        grantId,
+        jobId,
+        use,
+      }),
+    );
+    return this.#last;
   }
 
   /** Its definition, or nothing when the segment has it already. */
@@ -86,42 +85,51 @@ export class HeadBook {
   /** After a write failed: what it was to define is not in the file. */
   clear(): void {
     this.#known.clear();
-    this.#rewritten.clear();
+    this.#last = undefined;
+  }
+
+  #find(key: string, make: () => LineHead): KnownHead {
+    const known = this.#known.get(key);
+    if (known) return known;
+    if (this.#known.size >= maxHeads) this.#known.clear();
+    const made = { head: make(), index: this.#next++, writtenIn: '' };
+    this.#known.set(key, made);
+    return made;
   }
 }
 
-export function lineText(line: PricedLine, head: number): string {
-  return `[${JSON.stringify(line.id)},${line.atMs},${head},${line.runnerPid},${line.rows},${Math.round(line.computeNs)},${nano(line.cpuS)},${nano(line.dynamicJ)},${nano(line.idleShareJ)}]\n`;
+export function startText(startMs: number): string {
+  return `{"start":${startMs}}\n`;
 }
 
-/** What a segment holds; values that are neither a head nor a line are counted as broken. */
-export function parseLines(values: readonly unknown[]): {
+/** The first part of a batch's line; the groups of its requests follow, then `]\n`. */
+export function batchText({ runnerPid, computeNs }: ComputedBatch, price: BatchPrice, atMs: number): string {
+  return `[${atMs},${runnerPid},${Math.round(computeNs)},${pico(price.cpuSPerRow)},${pico(price.dynamicJPerRow)},${pico(price.idleJPerRow)},${pico(price.gatewayCpuS)},${pico(price.gatewayJ)}`;
+}
+
+export interface SegmentLines {
   startMs: number | null;
   lines: PricedLine[];
+  /** Callers of all batches; the calls of an explanation count one by one. */
+  items: number;
+  /** Values that are neither a head nor a batch, and requests of a head that is not defined. */
   broken: number;
-} {
+}
+
+/** What the segment of an interval holds. */
+export function parseLines(intervalId: string, values: readonly unknown[]): SegmentLines {
   const heads = new Map<number, LineHead>();
   const lines: PricedLine[] = [];
   let startMs: number | null = null;
+  let items = 0;
   let broken = 0;
   for (const value of values) {
-    const line = lineSchema.safeParse(value);
-    if (line.success) {
-      const [id, atMs, index, runnerPid, rows, computeNs, cpuNs, dynamicNJ, idleNJ] = line.data;
-      const head = heads.get(index);
-      if (!head) broken++;
-      else
-        lines.push({
-          id,
-          atMs,
-          rows,
-          runnerPid,
-          computeNs,
-          head,
-          cpuS: cpuNs / 1e9,
-          dynamicJ: dynamicNJ / 1e9,
-          idleShareJ: idleNJ / 1e9,
-        });
+    const batch = batchSchema.safeParse(value);
+    if (batch.success) {
+      const read = readBatch(intervalId, batch.data, heads);
+      broken += read.broken;
+      items += read.items;
+      for (const line of read.lines) lines.push(line);
       continue;
     }
     const head = headSchema.safeParse(value);
@@ -134,16 +142,89 @@ export function parseLines(values: readonly unknown[]): {
     if (start.success) startMs = start.data.start;
     else broken++;
   }
-  return { startMs, lines, broken };
+  return { startMs, lines: mergeCalls(lines), items, broken };
+}
+
+function readBatch(
+  intervalId: string,
+  batch: z.infer<typeof batchSchema>,
+  heads: ReadonlyMap<number, LineHead>,
+) {
+  const [atMs, runnerPid, computeNs, cpuPs, dynamicPJ, idlePJ, gatewayPs, gatewayPJ, ...groups] = batch;
+  const lines: PricedLine[] = [];
+  let batchRows = 0;
+  let items = 0;
+  let broken = 0;
+  for (const [, rows, ...ids] of groups) batchRows += rows * ids.length;
+  const alike = new Map<string, string[]>();
+  for (const [index, rows, ...requestIds] of groups) {
+    const head = heads.get(index);
+    if (!head) {
+      broken += requestIds.length;
+      continue;
+    }
+    items += requestIds.length;
+    // What makes many model calls may go on in the next interval, where it has another entry.
+    const own = head.kind === 'inference' ? requestIds : requestIds.map((id) => `${id}~${intervalId}`);
+    const same = alike.get(`${index} ${rows}`);
+    if (same) {
+      for (const id of own) same.push(id);
+      continue;
+    }
+    const ids = [...own];
+    alike.set(`${index} ${rows}`, ids);
+    lines.push({
+      ids,
+      atMs,
+      rows,
+      runnerPid,
+      computeNs: batchRows > 0 ? (computeNs * rows) / batchRows : 0,
+      head,
+      cpuS: (cpuPs * rows + gatewayPs) / 1e12,
+      dynamicJ: (dynamicPJ * rows + gatewayPJ) / 1e12,
+      idleShareJ: (idlePJ * rows) / 1e12,
+    });
+  }
+  return { lines, items, broken };
+}
+
+/** The many model calls of an explanation or evaluation become one line. */
+function mergeCalls(lines: PricedLine[]): PricedLine[] {
+  const merged: PricedLine[] = [];
+  const byId = new Map<string, PricedLine>();
+  for (const line of lines) {
+    if (line.head.kind === 'inference') {
+      merged.push(line);
+      continue;
+    }
+    for (const id of line.ids) {
+      const same = byId.get(id);
+      if (!same) {
+        const own = { ...line, ids: [id] };
+        byId.set(id, own);
+        merged.push(own);
+        continue;
+      }
+      same.atMs = line.atMs;
+      same.rows += line.rows;
+      same.computeNs += line.computeNs;
+      same.cpuS += line.cpuS;
+      same.dynamicJ += line.dynamicJ;
+      same.idleShareJ += line.idleShareJ;
+    }
+  }
+  return merged;
 }
 
 /** Where a runner's CPU time cannot be read, the time it computed stands for it, CPU·s. */
 export function computedBy(runnerPid: number, lines: readonly PricedLine[]): number {
   let nanoseconds = 0;
-  for (const line of lines) if (line.runnerPid === runnerPid) nanoseconds += line.computeNs;
+  for (const line of lines) {
+    if (line.runnerPid === runnerPid) nanoseconds += line.ids.length * line.computeNs;
+  }
   return nanoseconds / 1e9;
 }
 
-function nano(value: number): number {
-  return Math.round(value * 1e9);
+function pico(value: number): number {
+  return Math.round(value * 1e12);
 }

@@ -2,7 +2,8 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Footprint } from './energy.ts';
 import { headlineRur } from './impact.ts';
-import type { SettledInterval } from './ledger.ts';
+import type { IntervalRow } from './settlement.ts';
+import type { Settlement } from './unsettled.ts';
 
 export interface Live {
   /** Over the last minute; null before anything was metered. */
@@ -27,7 +28,7 @@ export const nothingMetered: Live = {
 const windowMs = 60_000;
 
 export class LiveFigures {
-  #recent: SettledInterval['row'][] = [];
+  #recent: IntervalRow[] = [];
   #energyJ = 0;
   #carbonG = 0;
   #requests = 0;
@@ -39,32 +40,19 @@ export class LiveFigures {
     this.#metrics = registerMetrics(registry);
   }
 
-  settled({ row, attribution, requests }: SettledInterval): void {
+  settled({ row, requests, energyByKind, energyJ, carbonG }: Settlement): void {
+    if (!row) return;
     this.#energyJ += row.energy_j;
     this.#carbonG += row.carbon_g;
     this.#requests += requests;
     this.#recent.push(row);
     this.#recent = this.#recent.filter(({ end_ms }) => end_ms > row.end_ms - windowMs);
-    // Summed here first: a busy interval has tens of thousands of entries, and a counter is slow to move.
-    const byKind = new Map<string, { energyJ: number; requests: number }>();
-    let entriesJ = 0;
-    let carbonG = 0;
-    for (const { kind, energyJ, carbonG: grams, rows } of attribution.entries) {
-      entriesJ += energyJ;
-      carbonG += grams;
-      const sum = byKind.get(kind);
-      if (!sum) byKind.set(kind, { energyJ, requests: rows > 0 ? 1 : 0 });
-      else {
-        sum.energyJ += energyJ;
-        if (rows > 0) sum.requests++;
-      }
-    }
-    for (const [kind, sum] of byKind) {
+    for (const [kind, sum] of Object.entries(energyByKind)) {
       this.#metrics.energy.inc({ kind }, sum.energyJ);
       if (sum.requests > 0) this.#metrics.requests.inc({ kind }, sum.requests);
     }
     this.#metrics.carbon.inc(carbonG);
-    this.#metrics.residual.set(row.energy_j > 0 ? Math.abs(entriesJ - row.energy_j) / row.energy_j : 0);
+    this.#metrics.residual.set(row.energy_j > 0 ? Math.abs(energyJ - row.energy_j) / row.energy_j : 0);
     this.#metrics.power.reset();
     const live = this.read();
     this.#metrics.power.set({ quality: row.quality, method: row.method }, live.powerW ?? 0);
@@ -74,7 +62,7 @@ export class LiveFigures {
   read(): Live {
     const last = this.#recent.at(-1);
     if (!last) return nothingMetered;
-    const total = (pick: (row: SettledInterval['row']) => number) =>
+    const total = (pick: (row: IntervalRow) => number) =>
       this.#recent.reduce((sum, row) => sum + pick(row), 0);
     const part = (used: number, supplied: number) => (supplied > 0 ? used / supplied : null);
     const seconds = (last.end_ms - last.start_ms) / 1000;

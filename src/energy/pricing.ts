@@ -6,6 +6,7 @@ import { readinessS, useKey } from './attribution.ts';
 import type { Footprint, ModelUse, Reservation } from './energy.ts';
 import { joulesPerKwh } from './grid.ts';
 import { gramsCo2e, joules, litres } from './units.ts';
+import type { Learnt } from './unsettled.ts';
 
 /** Learnt at each settlement. */
 export interface Prices {
@@ -71,6 +72,23 @@ export class Pricer {
       idleJPerRow: rows > 0 ? (sinceS * idleW * (this.#shares.get(key) ?? 0)) / rows : 0,
       gatewayCpuS: gatewayCpuSPerRequest,
       gatewayJ: gatewayCpuSPerRequest * joulesPerCpuS,
+    };
+  }
+
+  /** The prices of the next interval's provisional figures are those of a settled one. */
+  learn(learnt: Learnt, { quality, method }: Pick<Prices, 'quality' | 'method'>): void {
+    const { joulesPerCpuS, hostBusyS, cpuCount, idleW, computeS, runnerS, linesS, requests } = learnt;
+    const { prices } = this;
+    this.prices = {
+      ...prices,
+      joulesPerCpuS: joulesPerCpuS !== null && hostBusyS > 0.05 ? joulesPerCpuS : prices.joulesPerCpuS,
+      cpuPerComputeS:
+        computeS > 0.02 ? Math.min(cpuCount, Math.max(0.1, runnerS / computeS)) : prices.cpuPerComputeS,
+      gatewayCpuSPerRequest:
+        requests >= 10 ? Math.max(0, linesS - runnerS) / requests : prices.gatewayCpuSPerRequest,
+      idleW,
+      quality,
+      method,
     };
   }
 

@@ -8,10 +8,8 @@ import { attribute, type IntervalFacts, type LineHead } from './attribution.ts';
 import { type Basis, ratesOf, readBasis } from './basis.ts';
 import type { ModelUse, Party } from './energy.ts';
 import { intervalRow } from './interval-row.ts';
-import { CpuTimeMeter } from './meters/cpu-time.ts';
 import { impactReport, type ReportHost } from './reports.ts';
-import { settleInterval } from './settlement.ts';
-import { cpuSeconds } from './units.ts';
+import { bookInterval } from './settlement.ts';
 
 const acme: Party = { organisationId: 'o1', organisation: 'acme' };
 const globex: Party = { organisationId: 'o2', organisation: 'globex' };
@@ -19,7 +17,6 @@ const initech: Party = { organisationId: 'o3', organisation: 'initech' };
 const digits: ModelUse = { modelId: 'm1', model: 'acme/digits', version: 1, owner: acme };
 const secret: ModelUse = { modelId: 'm2', model: 'initech/secret', version: 1, owner: initech };
 const watts = { idleW: 10, maxW: 50, assumed: false };
-const meter = new CpuTimeMeter({ watts, cpu: () => ({ busyS: cpuSeconds(0), count: 4 }) });
 
 function head(consumer: Party, use: ModelUse | null, kind: LineHead['kind'] = 'inference'): LineHead {
   return {
@@ -56,7 +53,7 @@ beforeAll(async () => {
   for (let index = 0; index < 2; index++) {
     const endMs = (index + 1) * 10_000;
     const line = (consumer: Party, use: ModelUse, suffix: string, kind: LineHead['kind'] = 'inference') => ({
-      id: `${index}-${suffix}`,
+      ids: [`${index}-${suffix}`],
       atMs: endMs - 9000,
       rows: 2,
       runnerPid: 1,
@@ -81,7 +78,7 @@ beforeAll(async () => {
         line(globex, digits, 'b'),
         line(acme, digits, 'c'),
         line(initech, secret, 'd'),
-        { ...line(globex, digits, 'e', 'explanation'), id: `shared~i${index}` },
+        { ...line(globex, digits, 'e', 'explanation'), ids: [`shared~i${index}`] },
       ],
       jobs: [{ id: `job1~i${index}`, head: head(acme, null, 'training'), cpuS: 2, memoryBytes: 1e9 }],
       reservations: [
@@ -98,9 +95,8 @@ beforeAll(async () => {
       memoryUsedBytes: 1e9,
     };
     const attribution = attribute(facts);
-    const chosen = { meter, fallback: meter, watts, reason: null };
-    const row = intervalRow(metered, attribution, { basis, chosen, methodVersion: '1' });
-    expect(await settleInterval(db, row, attribution.entries)).toBe(true);
+    const row = intervalRow(metered, attribution, { basis, watts, methodVersion: '1' });
+    expect(await bookInterval(db, row, attribution.entries)).toBe(true);
   }
 });
 

@@ -1,16 +1,18 @@
 /**
- * The spool: ledger lines of the open interval, on disk before the answers leave. One segment (a file) for each
- * interval, one plain write for each batch, deleted when the interval is settled in the database. Lines survive
+ * The spool: ledger lines on disk before the answers leave. One segment (a file) for each interval, one plain write
+ * for each batch, synced when the interval closes, deleted when it is settled in the database. Lines survive
  * kill -9; a power cut may cost the last second of them.
  */
 import {
   closeSync,
   fdatasync,
   fdatasyncSync,
+  fsyncSync,
   mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeSync,
 } from 'node:fs';
@@ -19,6 +21,8 @@ import { promisify } from 'node:util';
 import { CommonwattError } from '../errors.ts';
 
 const suffix = '.ndjson';
+/** A segment that is being written anew; it counts for nothing until it has its name. */
+const unfinished = '.new';
 const sync = promisify(fdatasync);
 
 /** What the spool needs of the file system; tests put a full or failing disk here. */
@@ -30,14 +34,18 @@ export interface SpoolDisk {
 const realDisk: SpoolDisk = { write: (fd, text) => writeSync(fd, text), sync };
 
 export interface Segment {
-  id: string;
+  readonly id: string;
+  readonly file: string;
   fd: number;
-  file: string;
+  /** What was acknowledged, until it is synced: a segment that failed is written anew from it. */
+  texts: string[];
 }
 
 export class Spool {
   readonly #folder: string;
   readonly #disk: SpoolDisk;
+  readonly #damaged = new Set<Segment>();
+  readonly #syncing = new Map<Segment, Promise<boolean>>();
   #open: Segment | undefined;
   #failure: CommonwattError | undefined;
 
@@ -47,12 +55,12 @@ export class Spool {
     mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
   }
 
-  /** Set after a write or sync failed: nothing is acknowledged until `rewrite` has succeeded. */
+  /** Set after a write or sync failed: nothing is acknowledged until `repair` has succeeded. */
   get failure(): CommonwattError | undefined {
     return this.#failure;
   }
 
-  /** True once the interval `id` has a segment; its first write must then begin with the segment's head. */
+  /** True once the interval has a segment; its first write must begin with the segment's start. */
   isOpen(): boolean {
     return this.#open !== undefined;
   }
@@ -62,9 +70,10 @@ export class Spool {
     if (this.#failure) throw this.#failure;
     try {
       this.#open ??= this.#create(id);
-      this.#writeAll(this.#open.fd, text);
+      this.#write(this.#open.fd, text);
+      this.#open.texts.push(text);
     } catch (cause) {
-      throw this.#fail(cause);
+      throw this.#fail(cause, this.#open);
     }
   }
 
@@ -75,71 +84,116 @@ export class Spool {
     return segment;
   }
 
-  /** Syncs a segment. After a failure the spool refuses until it has been written anew and verified. */
-  async sync(segment: Segment | undefined = this.#open): Promise<void> {
-    if (!segment || this.#failure) return;
+  /** Syncs an ended segment. Gives false when it could not be, now or before: then it waits for `repair`. */
+  sync(segment: Segment): Promise<boolean> {
+    const syncing = this.#syncing.get(segment);
+    if (syncing) return syncing;
+    const started = this.#sync(segment).finally(() => this.#syncing.delete(segment));
+    this.#syncing.set(segment, started);
+    return started;
+  }
+
+  async #sync(segment: Segment): Promise<boolean> {
+    if (this.#damaged.has(segment)) return false;
+    if (segment.fd === closed) return true;
     try {
       await this.#disk.sync(segment.fd);
     } catch (cause) {
-      this.#fail(cause);
+      this.#fail(cause, segment);
+      return false;
     }
+    this.#synced(segment);
+    return true;
   }
 
   /**
-   * Writes the open interval's lines to a new segment, syncs it, reads it back and only then takes lines again.
-   * Returns whether it succeeded.
+   * Writes what was acknowledged of each damaged segment to a new file, syncs it, reads it back, and puts it in the
+   * place of the old one in one step, so that a crash finds either of them and never both. Returns whether lines
+   * are taken again.
    */
-  rewrite(id: string, text: string): boolean {
-    const failed = this.#open;
-    let fresh: Segment | undefined;
+  repair(): boolean {
     try {
-      fresh = this.#create(id);
-      this.#writeAll(fresh.fd, text);
-      fdatasyncSync(fresh.fd);
-      if (readFileSync(fresh.file, 'utf8') !== text)
-        throw new Error('the spool reads back other than written');
+      for (const segment of this.#damaged) {
+        this.#rewrite(segment);
+        this.#damaged.delete(segment);
+      }
     } catch {
-      if (fresh) this.remove(fresh);
       return false;
     }
-    this.#open = fresh;
     this.#failure = undefined;
-    if (failed) this.remove(failed);
     return true;
   }
 
   remove(segment: Segment): void {
-    try {
-      closeSync(segment.fd);
-    } catch {
-      // Closed already, or the disk is failing: the file is what matters.
-    }
-    rmSync(segment.file, { force: true });
+    close(segment);
+    this.removeFile(segment.file);
   }
 
   /** Segments a process left behind, oldest first. */
   leftovers(): { id: string; file: string }[] {
-    return readdirSync(this.#folder)
+    const names = readdirSync(this.#folder).sort();
+    for (const name of names) if (name.endsWith(unfinished)) this.removeFile(join(this.#folder, name));
+    return names
       .filter((name) => name.endsWith(suffix))
-      .sort()
       .map((name) => ({ id: name.slice(0, -suffix.length), file: join(this.#folder, name) }));
   }
 
-  removeLeftover(file: string): void {
+  removeFile(file: string): void {
     rmSync(file, { force: true });
   }
 
   #create(id: string): Segment {
     const file = join(this.#folder, `${id}${suffix}`);
-    return { id, file, fd: openSync(file, 'wx', 0o600) };
+    return { id, file, fd: openSync(file, 'wx', 0o600), texts: [] };
   }
 
-  #writeAll(fd: number, text: string): void {
+  #write(fd: number, text: string): void {
     const expected = Buffer.byteLength(text);
     if (this.#disk.write(fd, text) !== expected) throw new Error('the disk took only a part of the lines');
   }
 
-  #fail(cause: unknown): CommonwattError {
+  #rewrite(segment: Segment): void {
+    const text = segment.texts.join('');
+    if (text === '') {
+      // Nothing of it was ever acknowledged.
+      if (this.#open === segment) this.#open = undefined;
+      this.remove(segment);
+      return;
+    }
+    const file = `${segment.file}${unfinished}`;
+    this.removeFile(file);
+    const fd = openSync(file, 'ax', 0o600);
+    try {
+      this.#write(fd, text);
+      fdatasyncSync(fd);
+      if (readFileSync(file, 'utf8') !== text) throw new Error('the spool reads back other than written');
+      renameSync(file, segment.file);
+      this.#syncFolder();
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+    close(segment);
+    segment.fd = fd;
+    if (this.#open !== segment) this.#synced(segment);
+  }
+
+  #synced(segment: Segment): void {
+    segment.texts = [];
+    close(segment);
+  }
+
+  #syncFolder(): void {
+    const fd = openSync(this.#folder, 'r');
+    try {
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  #fail(cause: unknown, segment: Segment | undefined): CommonwattError {
+    if (segment) this.#damaged.add(segment);
     this.#failure ??= new CommonwattError(
       'STORE_FAILED',
       `the ledger cannot be written: ${cause instanceof Error ? cause.message : String(cause)}`,
@@ -152,6 +206,18 @@ export class Spool {
     );
     return this.#failure;
   }
+}
+
+const closed = -1;
+
+function close(segment: Segment): void {
+  if (segment.fd === closed) return;
+  try {
+    closeSync(segment.fd);
+  } catch {
+    // The disk is failing: the file is what matters.
+  }
+  segment.fd = closed;
 }
 
 /** The whole JSON lines of a segment. A torn last line was never acknowledged; any other broken line is counted. */

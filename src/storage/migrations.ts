@@ -198,7 +198,6 @@ const core: Migration = {
       .addColumn('embodied_g', 'double precision', (c) => c.notNull())
       .addColumn('water_l', 'double precision')
       .execute();
-    await db.schema.createIndex('ledger_entries_by_time').on('ledger_entries').column('at_ms').execute();
     await db.schema
       .createIndex('ledger_entries_by_interval')
       .on('ledger_entries')

@@ -4,6 +4,7 @@
  * written after such a failure until the file was opened anew and verified.
  */
 import {
+  CompiledQuery,
   type DatabaseConnection,
   type SqliteDatabase as KyselyDatabase,
   SqliteAdapter,
@@ -160,6 +161,14 @@ class EmbeddedDriver extends SqliteDriver {
       throw error;
     }
     return connection;
+  }
+
+  /**
+   * The write lock is taken at once: the ledger writes over a connection of its own, and what a transaction read
+   * first would otherwise be too old to write upon, however long it were ready to wait.
+   */
+  override async beginTransaction(connection: DatabaseConnection): Promise<void> {
+    await connection.executeQuery(CompiledQuery.raw('begin immediate'));
   }
 
   override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {

@@ -1,0 +1,85 @@
+/** How many requests of each grant an interval has that is not settled yet: a few numbers instead of its lines. */
+import { sql } from 'kysely';
+import type { Db } from '../storage/db.ts';
+import type { PricedLine } from './lines.ts';
+
+interface GrantCount {
+  /** Second of the wall clock → inferences in it. Periods of limits begin at whole seconds. */
+  seconds: Map<number, number>;
+  /** What may make many model calls, each counted once → when it last did, epoch ms. */
+  others: Map<string, number>;
+}
+
+export class GrantCounts {
+  readonly #grants = new Map<string, GrantCount>();
+
+  addInferences(grantId: string, count: number, atMs: number): void {
+    const { seconds } = this.#of(grantId);
+    const second = Math.floor(atMs / 1000);
+    seconds.set(second, (seconds.get(second) ?? 0) + count);
+  }
+
+  addOther(grantId: string, requestId: string, atMs: number): void {
+    this.#of(grantId).others.set(requestId, atMs);
+  }
+
+  inferences(grantId: string, sinceMs: number): number {
+    let sum = 0;
+    for (const [second, count] of this.#grants.get(grantId)?.seconds ?? []) {
+      if (second * 1000 >= sinceMs) sum += count;
+    }
+    return sum;
+  }
+
+  others(grantId: string, sinceMs: number): string[] {
+    const others = this.#grants.get(grantId)?.others ?? [];
+    return [...others].filter(([, atMs]) => atMs >= sinceMs).map(([requestId]) => requestId);
+  }
+
+  #of(grantId: string): GrantCount {
+    const known = this.#grants.get(grantId);
+    if (known) return known;
+    const made = { seconds: new Map<number, number>(), others: new Map<string, number>() };
+    this.#grants.set(grantId, made);
+    return made;
+  }
+}
+
+export function countsOf(lines: readonly PricedLine[]): GrantCounts {
+  const counts = new GrantCounts();
+  for (const { head, ids, atMs } of lines) {
+    if (head.grantId === null) continue;
+    if (head.kind === 'inference') counts.addInferences(head.grantId, ids.length, atMs);
+    else for (const id of ids) counts.addOther(head.grantId, id.split('~', 1)[0] ?? id, atMs);
+  }
+  return counts;
+}
+
+/**
+ * Requests booked on a grant since then. Intervals that are not settled are counted from memory and left out of the
+ * query, so that none counts twice.
+ */
+export async function requestsOfGrant(
+  db: Db,
+  unsettled: readonly { id: string; counts: GrantCounts }[],
+  grantId: string,
+  sinceMs: number,
+): Promise<number> {
+  const others = new Set(unsettled.flatMap(({ counts }) => counts.others(grantId, sinceMs)));
+  const inferences = unsettled.reduce((sum, { counts }) => sum + counts.inferences(grantId, sinceMs), 0);
+  const request = sql<string>`case when kind = 'inference' then id else substr(id, 1, instr(id, '~') - 1) end`;
+  const settled = await db
+    .selectFrom('ledger_entries')
+    .where('grant_id', '=', grantId)
+    .where('at_ms', '>=', sinceMs)
+    .where('kind', '!=', 'training')
+    .where(
+      'interval_id',
+      'not in',
+      unsettled.map(({ id }) => id),
+    )
+    .where(request, 'not in', sql<string>`(select value from json_each(${JSON.stringify([...others])}))`)
+    .select(sql<number>`count(distinct ${request})`.as('count'))
+    .executeTakeFirst();
+  return Number(settled?.count ?? 0) + inferences + others.size;
+}

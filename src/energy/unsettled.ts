@@ -1,0 +1,177 @@
+/**
+ * An interval whose time is over and whose lines are in its segment only, and how it becomes settled: read the
+ * segment, give the joules to their owners, write them. Plain data in and out, so that it can be done in a worker.
+ */
+import { existsSync } from 'node:fs';
+import type { Db } from '../storage/db.ts';
+import { type Amounts, type Attribution, attribute, type Entry, type IntervalFacts } from './attribution.ts';
+import { intervalRow, type RowBasis } from './interval-row.ts';
+import { computedBy, parseLines, type SegmentLines } from './lines.ts';
+import { type RecoveryBasis, recoveredInterval } from './recovery.ts';
+import { bookInterval, type IntervalRow } from './settlement.ts';
+import { readSegment } from './spool.ts';
+
+export interface MeteredInterval {
+  kind: 'metered';
+  id: string;
+  /** The segment; null when there was no request. */
+  file: string | null;
+  /** What must be in it. */
+  items: number;
+  /** CPU time of a runner that cannot be read is null. */
+  facts: Omit<IntervalFacts, 'id' | 'lines' | 'runners'> & {
+    runners: readonly { pid: number; cpuS: number | null }[];
+  };
+  method: string;
+  quality: 'measured' | 'estimated';
+  /** Why the sensor's sample is missing and an estimate stands in for it; null when it is not. */
+  missing: string | null;
+  memoryUsedBytes: number;
+  rowBasis: RowBasis;
+}
+
+/** What a server that was killed left behind. */
+export interface LeftoverInterval {
+  kind: 'leftover';
+  id: string;
+  file: string;
+  basis: RecoveryBasis;
+}
+
+export type Unsettled = MeteredInterval | LeftoverInterval;
+
+/** What prices the next interval's provisional figures. */
+export interface Learnt {
+  joulesPerCpuS: number | null;
+  hostBusyS: number;
+  cpuCount: number;
+  idleW: number;
+  computeS: number;
+  runnerS: number;
+  linesS: number;
+  requests: number;
+}
+
+/** What is told of a settled interval. */
+export interface Settlement {
+  /** Null for a leftover without any whole line. */
+  row: IntervalRow | null;
+  /** False when the interval had been settled before a crash. */
+  fresh: boolean;
+  requests: number;
+  energyByKind: Partial<Record<Entry['kind'], { energyJ: number; requests: number }>>;
+  energyJ: number;
+  carbonG: number;
+  /** In the order of the interval's jobs. */
+  jobs: Amounts[];
+  learnt: Learnt | null;
+  /** Lines that were acknowledged and cannot be read. */
+  lost: number;
+}
+
+/** Throws whatever the database throws; the interval is then unsettled as before. */
+export async function settleInterval(
+  db: Db,
+  unsettled: Unsettled,
+  options: { alone?: boolean } = {},
+): Promise<Settlement> {
+  const segment = read(unsettled);
+  return unsettled.kind === 'metered'
+    ? settleMetered(db, unsettled, segment, options)
+    : settleLeftover(db, unsettled, segment, options);
+}
+
+async function settleMetered(
+  db: Db,
+  interval: MeteredInterval,
+  { lines, items }: Read,
+  options: { alone?: boolean },
+): Promise<Settlement> {
+  const facts: IntervalFacts = {
+    ...interval.facts,
+    id: interval.id,
+    lines,
+    runners: interval.facts.runners.map(({ pid, cpuS }) => ({ pid, cpuS: cpuS ?? computedBy(pid, lines) })),
+  };
+  const attribution = attribute(facts);
+  const row = intervalRow({ ...interval, facts }, attribution, interval.rowBasis);
+  const fresh = await bookInterval(db, row, attribution.entries, options);
+  return {
+    ...summary(attribution.entries),
+    row,
+    fresh,
+    jobs: attribution.entries.slice(lines.length, lines.length + facts.jobs.length).map(amountsOf),
+    learnt: learntFrom(facts, attribution),
+    lost: Math.max(0, interval.items - items),
+  };
+}
+
+async function settleLeftover(
+  db: Db,
+  { id, basis }: LeftoverInterval,
+  { startMs, lines, lost }: Read,
+  options: { alone?: boolean },
+): Promise<Settlement> {
+  const booked = lines.length > 0 ? recoveredInterval(id, startMs, lines, basis) : null;
+  const fresh = booked ? await bookInterval(db, booked.interval, booked.entries, options) : false;
+  return {
+    ...summary(booked?.entries ?? []),
+    row: booked?.interval ?? null,
+    fresh,
+    jobs: [],
+    learnt: null,
+    lost,
+  };
+}
+
+interface Read extends Omit<SegmentLines, 'broken'> {
+  lost: number;
+}
+
+/** A segment whose deletion a power cut undid or a person hastened has no lines. */
+function read({ id, file }: Unsettled): Read {
+  if (file === null || !existsSync(file)) return { startMs: null, lines: [], items: 0, lost: 0 };
+  const { values, broken } = readSegment(file);
+  const segment = parseLines(id, values);
+  return { ...segment, lost: broken + segment.broken };
+}
+
+function summary(entries: readonly Entry[]) {
+  const energyByKind: Settlement['energyByKind'] = {};
+  let energyJ = 0;
+  let carbonG = 0;
+  let requests = 0;
+  for (const entry of entries) {
+    const count = entry.ids.length;
+    energyJ += count * entry.energyJ;
+    carbonG += count * entry.carbonG;
+    const computed = entry.rows > 0 ? count : 0;
+    requests += computed;
+    const sum = energyByKind[entry.kind];
+    if (!sum) energyByKind[entry.kind] = { energyJ: count * entry.energyJ, requests: computed };
+    else {
+      sum.energyJ += count * entry.energyJ;
+      sum.requests += computed;
+    }
+  }
+  return { energyByKind, energyJ, carbonG, requests };
+}
+
+function amountsOf({ cpuS, energyJ, idleShareJ, carbonG, embodiedG, waterL }: Entry): Amounts {
+  return { cpuS, energyJ, idleShareJ, carbonG, embodiedG, waterL };
+}
+
+function learntFrom(facts: IntervalFacts, { joulesPerCpuS, entries }: Attribution): Learnt {
+  const sum = (pick: (line: IntervalFacts['lines'][number], index: number) => number) =>
+    facts.lines.reduce((total, line, index) => total + line.ids.length * pick(line, index), 0);
+  return {
+    joulesPerCpuS,
+    hostBusyS: facts.hostBusyS,
+    cpuCount: facts.cpuCount,
+    idleW: facts.idleW,
+    computeS: sum(({ computeNs }) => computeNs) / 1e9,
+    runnerS: facts.runners.reduce((total, { cpuS }) => total + cpuS, 0),
+    linesS: sum((_, index) => entries[index]?.cpuS ?? 0),
+    requests: sum(() => 1),
+  };
+}
