@@ -63,6 +63,8 @@ export class Deployments implements Inferrer {
   readonly #options: DeploymentsOptions;
   readonly #runner: Runner;
   readonly #live = new Map<string, Live>();
+  /** versionId → its deployment that is being made. */
+  readonly #creating = new Map<string, Promise<Deployment>>();
   /** modelId → alias → version number; forgotten by `routesChanged`. */
   readonly #aliases = new Map<string, Map<string, number>>();
 
@@ -97,24 +99,39 @@ export class Deployments implements Inferrer {
     await this.#runner.stop();
   }
 
-  /** Serves a version; returns when it can answer. Serving it again returns the same deployment. */
-  async create(model: ModelRecord, version: VersionRecord, by: string): Promise<Deployment> {
-    const existing = [...this.#live.values()].find(({ deployment }) => deployment.versionId === version.id);
-    if (existing) return existing.deployment;
+  /**
+   * Serves a version; returns when it can answer and this is committed. Serving it again returns the same
+   * deployment.
+   */
+  create(model: ModelRecord, version: VersionRecord, by: string): Promise<Deployment> {
+    // Who asks while another's answer is still on its way waits for the same commit.
+    let created = this.#creating.get(version.id);
+    if (!created) {
+      created = this.#create(model, version, by).finally(() => this.#creating.delete(version.id));
+      this.#creating.set(version.id, created);
+    }
+    return created;
+  }
+
+  async #create(model: ModelRecord, version: VersionRecord, by: string): Promise<Deployment> {
+    const existing = [...this.#live.values()].find(
+      ({ deployment, borrowed }) => !borrowed && deployment.versionId === version.id,
+    );
+    if (existing) {
+      if (existing.deployment.state === 'failed') await this.#load(existing, version);
+      return existing.deployment;
+    }
     const live = this.#prepare(randomUUID(), model, version, new Date().toISOString());
     try {
       await this.#load(live, version);
       await this.#options.db.transaction().execute(async (trx) => {
+        const { id, createdAt } = live.deployment;
+        const made = { id, created_at: createdAt, created_by: by };
         await trx
           .insertInto('deployments')
-          .values({
-            id: live.deployment.id,
-            model_id: model.id,
-            version_id: version.id,
-            settings: '{}',
-            created_at: live.deployment.createdAt,
-            created_by: by,
-          })
+          .values({ ...made, model_id: model.id, version_id: version.id, settings: '{}' })
+          // One whose commit was reported as failed, and was found when the database had been opened again.
+          .onConflict((conflict) => conflict.column('version_id').doUpdateSet(made))
           .execute();
         await this.#options.audit(trx, eventOf(live, 'deployment.create', by));
       });
@@ -162,6 +179,9 @@ export class Deployments implements Inferrer {
   async remove(id: string, by: string): Promise<void> {
     const live = this.#live.get(id);
     if (!live) return;
+    // One that is still being made would come back with its commit.
+    await this.#creating.get(live.deployment.versionId)?.catch(() => undefined);
+    if (!this.#live.has(id)) return;
     await this.#options.db.transaction().execute(async (trx) => {
       await trx.deleteFrom('deployments').where('id', '=', id).execute();
       await this.#options.audit(trx, eventOf(live, 'deployment.remove', by));

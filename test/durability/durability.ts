@@ -12,7 +12,8 @@ import { z } from 'zod';
 export const long = process.env.COMMONWATT_LONG === '1';
 const writer = fileURLToPath(new URL('writer.mjs', import.meta.url));
 
-const dist = process.env.COMMONWATT_TEST_DIST ?? fileURLToPath(new URL('../../dist', import.meta.url));
+/** What is tested: the build of this repository, or a copy of it. */
+export const dist = process.env.COMMONWATT_TEST_DIST ?? fileURLToPath(new URL('../../dist', import.meta.url));
 if (!existsSync(join(dist, 'models/registry.js')))
   throw new Error(`${dist} holds no build: run npm test (it builds), or npm run build`);
 

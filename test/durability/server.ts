@@ -1,12 +1,13 @@
 /** The whole server as a process that is killed: started on a data folder, on ports of its own. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
+import { dist } from './durability.ts';
 
-const entry = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const entry = join(dist, 'main.js');
 const ledgerReader = fileURLToPath(new URL('ledger.mjs', import.meta.url));
 
 const readySchema = z.object({ baseUrl: z.string(), operatorKey: z.string().nullable() });
@@ -28,7 +29,6 @@ export interface ServerOptions {
 
 /** Undefined when it was killed in its start. */
 export async function startServer(data: string, options: ServerOptions = {}): Promise<Server | undefined> {
-  if (!existsSync(entry)) throw new Error(`${entry} does not exist: run npm test (it builds)`);
   const child = spawn(process.execPath, [...(options.nodeFlags ?? []), entry, 'up', '--json'], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
