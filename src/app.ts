@@ -37,8 +37,10 @@ export interface App {
   /** `host:port` */
   grpcAddress: string;
   bootstrap: {
-    /** The operator's key, on the very first start only; it is shown once. */
+    /** The operator's key, on the first start only; to be shown once. */
     operatorKey: string | null;
+    /** It has been shown: no other start returns one. */
+    operatorKeyShown(): Promise<void>;
     /** For the machine's own operator: an organisation with an admin, and a fresh key for it. */
     ensureOrganisation(name: string, adminMember: string): Promise<{ apiKey: string }>;
   };
@@ -167,7 +169,11 @@ async function build(
   return {
     baseUrl: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,
     grpcAddress: grpc.address,
-    bootstrap: { operatorKey, ensureOrganisation: (name, admin) => identity.ensureOrganisation(name, admin) },
+    bootstrap: {
+      operatorKey,
+      operatorKeyShown: () => identity.operatorKeyShown(),
+      ensureOrganisation: (name, admin) => identity.ensureOrganisation(name, admin),
+    },
     energyLines: energy.describe(),
     stop,
   };

@@ -64,6 +64,8 @@ async function serve(
     answer(terminal, json, { ready: true, baseUrl, grpcAddress, operatorKey: app.bootstrap.operatorKey }, [
       `ready  ${baseUrl}  after ${seconds} s; Ctrl-C stops`,
     ]);
+    // The example's story does not show it: a later start without the example does.
+    if (app.bootstrap.operatorKey && (json || !example)) await app.bootstrap.operatorKeyShown();
     await stop.asked;
   } catch (error) {
     // Being told to stop in the middle of the example is no failure: the next start goes on from there.

@@ -15,7 +15,17 @@ test('the first start returns the key of the operator, the second nothing', asyn
     member: 'operator',
     role: 'operator',
   });
+  await platform.identity.operatorKeyShown();
   expect(await platform.identity.bootstrap()).toEqual({ operatorKey: null });
+});
+
+test('a server that died before it showed the key of the operator shows another at its next start', async () => {
+  const { operatorKey } = await platform.identity.bootstrap();
+  expect(await platform.gate.authenticate(operatorKey ?? '')).toMatchObject({ role: 'operator' });
+  await expect(platform.gate.authenticate(platform.operatorKey)).rejects.toMatchObject({
+    code: 'UNAUTHENTICATED',
+  });
+  expect(await platform.db.selectFrom('api_keys').select('id').execute()).toHaveLength(1);
 });
 
 test('only the SHA-256 of a key is stored, and no secret reaches the audit trail', async () => {

@@ -56,6 +56,8 @@ export interface IdentityOptions {
 /** Who runs the platform: the organisation and member that the first start creates. */
 const platformOrganisation = 'commonwatt';
 const platformOperator = 'operator';
+/** A setting: the id of the operator's key, as long as nobody can have seen it. */
+const unshownKey = 'operator key not shown';
 
 export class Identity {
   readonly #db: Db;
@@ -68,16 +70,39 @@ export class Identity {
     this.#now = now;
   }
 
-  /** On the very first start: the operator's organisation, and its key, this once. Later: null. */
+  /**
+   * On the first start: the operator's organisation and its key. Until `operatorKeyShown` each start returns the
+   * key anew, with another secret: a server that died in its first start may have shown it to nobody. Later: null.
+   */
   async bootstrap(): Promise<{ operatorKey: string | null }> {
     const operatorKey = await this.#change(async (trx) => {
       const any = await trx.selectFrom('organisations').select('id').limit(1).executeTakeFirst();
-      if (any) return null;
+      if (any) return this.#replaceUnshown(trx);
       const organisation = await this.#insertOrganisation(trx, platformOrganisation, 'system');
       const member = await this.#insertMember(trx, organisation, platformOperator, 'operator', 'system');
-      return (await this.#insertKey(trx, organisation, member, 'first key', null, 'system')).apiKey;
+      const { id, apiKey } = await this.#insertKey(trx, organisation, member, 'first key', null, 'system');
+      await trx.insertInto('settings').values({ name: unshownKey, value: id }).execute();
+      return apiKey;
     });
     return { operatorKey };
+  }
+
+  /** The key that `bootstrap` returned has been shown; it is not returned again. */
+  async operatorKeyShown(): Promise<void> {
+    await this.#db.deleteFrom('settings').where('name', '=', unshownKey).execute();
+  }
+
+  async #replaceUnshown(trx: Db): Promise<string | null> {
+    const unshown = await trx
+      .selectFrom('settings')
+      .innerJoin('api_keys', 'api_keys.id', 'settings.value')
+      .where('settings.name', '=', unshownKey)
+      .select('api_keys.id')
+      .executeTakeFirst();
+    if (!unshown) return null;
+    const { apiKey, prefix, hash } = newKey();
+    await trx.updateTable('api_keys').set({ prefix, hash }).where('id', '=', unshown.id).execute();
+    return apiKey;
   }
 
   /**
