@@ -11,7 +11,7 @@ export function impactLines(report: ImpactReport): string[] {
     'Consumption',
     `  ${showEnergy(consumption.energyWh)}, ${showCarbon(consumption.carbonGCo2e)}, embodied ${showCarbon(consumption.embodiedGCo2e)}, water ${showWater(consumption.waterL)}`,
     `  ${consumption.requests} requests, ${consumption.jobs} jobs`,
-    'Where the energy went',
+    'Where the energy of the platform went',
     ...table(
       (
         [
@@ -24,17 +24,26 @@ export function impactLines(report: ImpactReport): string[] {
         ] as const
       ).map(([name, wh]) => [`  ${name}`, showEnergy(wh), share(wh, split.meterWh)]),
     ),
-    'Supply and utilisation',
+    'Supply and utilisation of the platform',
     `  ${significant(supply.cpuSeconds)} CPU s, ${significant(supply.memoryGbSeconds)} GB s, ${showEnergy(supply.energyWh)}`,
     `  RUR ${showPercent(rur.headline)}  (CPU ${showPercent(rur.cpu.usedOverSupplied)}, memory ${showPercent(rur.memory.usedOverSupplied)})`,
     'Impact f(RUR)',
-    `  ${showCarbon(impact.totalGCo2e)} in total; for a request ${showCarbon(impact.perRequestGCo2e)} and ${showEnergy(impact.perRequestWh)}`,
-    `  at full utilisation a request would be ${showCarbon(impact.atFullUtilisationGCo2e)}`,
+    `  ${showCarbon(impact.totalGCo2e)} in total; booked for a request ${showCarbon(impact.perRequestGCo2e)} and ${showEnergy(impact.perRequestWh)}`,
+    ...operatingLine(impact),
     'Sharing against everyone running their own',
     ...sharingLines(report),
     ...groupLines(report),
     ...Object.entries(report.unknown).map(([field, why]) => `unknown: ${field}: ${why}`),
     ...report.notes.map((note) => `note: ${note}`),
+  ];
+}
+
+/** Both figures are the platform's, with all that stands ready: never beside what was booked for one request. */
+function operatingLine({ operatingPoint, atFullUtilisationGCo2e }: ImpactReport['impact']): string[] {
+  if (!operatingPoint) return [];
+  const { utilisation, gCo2ePerRequest } = operatingPoint;
+  return [
+    `  with all that stands ready, a request of the platform costs ${showCarbon(gCo2ePerRequest)} at ${showPercent(utilisation)} use of its CPUs, and would cost ${showCarbon(atFullUtilisationGCo2e)} at full use`,
   ];
 }
 

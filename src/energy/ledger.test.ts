@@ -352,7 +352,8 @@ describe('the ledger', () => {
     const ledger = await home.open();
     const explained = context({ kind: 'explanation' });
     ledger.recordBatch(batch([context(), context({ grantId: null })]));
-    ledger.recordBatch(batch([explained, explained]));
+    // Its calls are numbered.
+    ledger.recordBatch(batch([explained, { ...explained, requestId: `${explained.requestId}.1` }]));
     expect(await ledger.requestsOfGrant('g1', 0)).toBe(2);
     home.pass(1);
     await ledger.settle();

@@ -12,7 +12,7 @@ import type { Accountant, ComputedBatch, Footprint, JobMeter, JobWork, Reservati
 import { GrantCounts, requestsOfGrant } from './grant-counts.ts';
 import type { Host } from './host.ts';
 import { JobMeters } from './job-meters.ts';
-import { batchText, HeadBook, startText } from './lines.ts';
+import { batchText, HeadBook, requestOf, startText } from './lines.ts';
 import type { ChosenMeter } from './meters/choose.ts';
 import { IdlePower } from './meters/idle-power.ts';
 import { Pricer } from './pricing.ts';
@@ -181,7 +181,7 @@ export class Ledger implements Accountant {
         definitions += this.#heads.define(known, this.#id);
         text += `,[${known.index},${rows}`;
       }
-      text += `,${JSON.stringify(item.context.requestId)}`;
+      text += `,${JSON.stringify(requestOf(item.context))}`;
       footprint ??= this.#pricer.footprint(
         price.cpuSPerRow * rows + price.gatewayCpuS,
         price.dynamicJPerRow * rows + price.gatewayJ,
@@ -239,7 +239,7 @@ export class Ledger implements Accountant {
     let inferences = 0;
     for (const { context } of items) {
       if (context.kind !== 'inference') {
-        if (context.grantId !== null) this.#counts.addOther(context.grantId, context.requestId, atMs);
+        if (context.grantId !== null) this.#counts.addOther(context.grantId, requestOf(context), atMs);
         continue;
       }
       if (context.grantId !== grantId) {

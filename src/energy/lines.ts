@@ -102,6 +102,16 @@ export function startText(startMs: number): string {
   return `{"start":${startMs}}\n`;
 }
 
+/**
+ * The request that a model call belongs to: an explanation or evaluation numbers its calls `request.n`. All of them
+ * are one request, with one entry in each interval.
+ */
+export function requestOf({ kind, requestId }: WorkContext): string {
+  if (kind === 'inference') return requestId;
+  const dot = requestId.indexOf('.');
+  return dot < 0 ? requestId : requestId.slice(0, dot);
+}
+
 /** The first part of a batch's line; the groups of its requests follow, then `]\n`. */
 export function batchText({ runnerPid, computeNs }: ComputedBatch, price: BatchPrice, atMs: number): string {
   return `[${atMs},${runnerPid},${Math.round(computeNs)},${pico(price.cpuSPerRow)},${pico(price.dynamicJPerRow)},${pico(price.idleJPerRow)},${pico(price.gatewayCpuS)},${pico(price.gatewayJ)}`;

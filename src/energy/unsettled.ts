@@ -11,7 +11,7 @@ import { type RecoveryBasis, recoveredInterval } from './recovery.ts';
 import { bookInterval, type IntervalRow } from './settlement.ts';
 import { readSegment } from './spool.ts';
 
-export interface MeteredInterval {
+interface MeteredInterval {
   kind: 'metered';
   id: string;
   /** The segment; null when there was no request. */
@@ -31,7 +31,7 @@ export interface MeteredInterval {
 }
 
 /** What a server that was killed left behind. */
-export interface LeftoverInterval {
+interface LeftoverInterval {
   kind: 'leftover';
   id: string;
   file: string;

@@ -65,8 +65,8 @@ function describe(signature: ModelSignature): string {
 }
 
 /**
- * Ids of the model calls that belong to one request: `id`, `id.1`, `id.2`, … Each is unique, as the ledger wants,
- * and the request is counted once by counting ids without a dot.
+ * Ids of the model calls that belong to one request: `id`, `id.1`, `id.2`, … Each is unique; the ledger books them
+ * together as the request before the dot.
  */
 export function requestParts(requestId: string): () => string {
   let part = 0;
