@@ -158,7 +158,7 @@ it('the report shows a loss as a loss, names its baseline, and gives the reason 
       perRequestWh: 1.3,
       atFullUtilisationGCo2e: 0.1,
       curve: [],
-      operatingPoint: 0.1,
+      operatingPoint: { utilisation: 0.1, gCo2ePerRequest: 0.8 },
     },
     sharing: {
       headlineBaseline: 'B3',
@@ -191,4 +191,5 @@ it('the report shows a loss as a loss, names its baseline, and gives the reason 
   expect(text).toContain('idle          3 Wh');
   expect(text).toContain('unknown: waterL: no WUE is configured');
   expect(text).toContain('PUE 1 (assumed)');
+  expect(text).toContain('costs 800 mgCO2e at 10.0 % use of its CPUs, and would cost 100 mgCO2e at full use');
 });

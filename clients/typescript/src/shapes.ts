@@ -409,7 +409,7 @@ export interface ImpactReport {
     perRequestWh: Figure;
     atFullUtilisationGCo2e: Figure;
     curve: { utilisation: number; gCo2ePerRequest: Figure }[];
-    operatingPoint: Figure;
+    operatingPoint: { utilisation: number; gCo2ePerRequest: Figure } | null;
   };
   sharing: {
     headlineBaseline: string;
