@@ -23,7 +23,7 @@ export interface Server {
 
 export interface ServerOptions {
   nodeFlags?: string[];
-  /** Kills it in the middle of its start, after so many ms. */
+  /** Kills it after so many ms if it is not ready by then. */
   killAfterMs?: number;
 }
 
@@ -57,12 +57,13 @@ export async function startServer(data: string, options: ServerOptions = {}): Pr
       await sleep(10);
     }
   };
-  const killed = options.killAfterMs === undefined ? undefined : sleep(options.killAfterMs).then(kill);
+  const { killAfterMs } = options;
+  const death = killAfterMs === undefined ? undefined : setTimeout(() => child.kill('SIGKILL'), killAfterMs);
   const began = Date.now();
   while (!out.includes('\n}\n')) {
-    if (killed && child.signalCode === 'SIGKILL') {
-      await killed;
-      return undefined;
+    if (child.signalCode === 'SIGKILL') {
+      await kill();
+      if (killAfterMs !== undefined) return undefined;
     }
     if (child.exitCode !== null || Date.now() - began > 60_000) {
       await kill();
@@ -70,10 +71,7 @@ export async function startServer(data: string, options: ServerOptions = {}): Pr
     }
     await sleep(5);
   }
-  if (killed) {
-    await killed;
-    return undefined;
-  }
+  clearTimeout(death);
   const { baseUrl, operatorKey } = readySchema.parse(JSON.parse(out));
   return { process: child, baseUrl, operatorKey, log: () => out + log, kill };
 }
