@@ -2,12 +2,11 @@
  * Intervals that are closed and not settled yet, oldest first. While requests keep the server busy they wait in the
  * spool, so that a burst does not compete with its own bookkeeping; afterwards, or when it lasts, they are settled.
  */
-import type { Db } from '../storage/db.ts';
 import { countsOf, type GrantCounts } from './grant-counts.ts';
 import type { TakenJob } from './job-meters.ts';
+import type { LedgerWorker } from './ledger-worker.ts';
 import { parseLines } from './lines.ts';
 import type { RecoveryBasis } from './recovery.ts';
-import { Settler } from './settler.ts';
 import { readSegment, type Segment, type Spool } from './spool.ts';
 import type { Settlement, Unsettled } from './unsettled.ts';
 
@@ -33,7 +32,7 @@ interface BacklogLog {
 }
 
 export interface BacklogOptions {
-  db: Db;
+  worker: LedgerWorker;
   spool: Spool;
   log: BacklogLog;
   clock: { now(): number };
@@ -44,7 +43,6 @@ export interface BacklogOptions {
 
 export class Backlog {
   readonly #options: BacklogOptions;
-  readonly #settler: Settler;
   readonly #loopUse: () => number;
   readonly #closed: (Closed & { sinceMs: number })[] = [];
   #items = 0;
@@ -52,7 +50,6 @@ export class Backlog {
 
   constructor(options: BacklogOptions) {
     this.#options = options;
-    this.#settler = new Settler(options.db, options.log);
     this.#loopUse = options.loopUse ?? measuredLoopUse();
   }
 
@@ -105,19 +102,14 @@ export class Backlog {
     return settling;
   }
 
-  async stop(): Promise<void> {
-    await this.#settling;
-    await this.#settler.stop();
-  }
-
   async #drain(): Promise<void> {
-    const { spool, log, settled } = this.#options;
+    const { spool, worker, log, settled } = this.#options;
     for (let closed = this.#closed[0]; closed; closed = this.#closed[0]) {
       const { segment, unsettled, items } = closed;
       if (segment && !(await spool.sync(segment))) return;
       let settlement: Settlement;
       try {
-        settlement = await this.#settler.settle(unsettled, items);
+        settlement = await worker.settle(unsettled, items);
       } catch (error) {
         log.error({ err: error, lines: this.#items }, 'the ledger database cannot be written; trying again');
         return;

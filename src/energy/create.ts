@@ -10,7 +10,7 @@ import { Host } from './host.ts';
 import { Ledger, type LedgerLog } from './ledger.ts';
 import { type Live, LiveFigures, nothingMetered } from './live.ts';
 import { type ChosenMeter, chooseMeter } from './meters/choose.ts';
-import { type ImpactReport, impactReport, type ReportQuery, resourceWeights } from './reports.ts';
+import { type ImpactReport, type ReportHost, type ReportQuery, resourceWeights } from './reports.ts';
 
 /** The energy room as the rest of the house sees it. Everything but `describe` needs `start()` first. */
 export interface Energy extends Accountant {
@@ -106,8 +106,7 @@ class MeteredEnergy implements Energy {
 
   async report(query: ReportQuery): Promise<ImpactReport> {
     const { ledger, basis } = this.#running();
-    await ledger.settle();
-    return impactReport(this.#options.db, { ...this.#reportHost(basis), idleW: ledger.idleW }, query);
+    return ledger.report(this.#reportHost(basis), query);
   }
 
   live(): Live {
@@ -129,8 +128,12 @@ class MeteredEnergy implements Energy {
     ];
   }
 
-  #reportHost(basis: Basis) {
+  #reportHost(basis: Basis): ReportHost {
     const { meter, watts } = this.#chosen;
+    const memoryOfModels: Record<string, number> = {};
+    for (const { use, memoryBytes } of this.#reservations) {
+      memoryOfModels[use.modelId] = (memoryOfModels[use.modelId] ?? 0) + memoryBytes;
+    }
     return {
       basis,
       idleW: watts.idleW,
@@ -141,11 +144,7 @@ class MeteredEnergy implements Energy {
       quality: meter.quality,
       method: meter.name,
       methodVersion: meter.methodVersion,
-      memoryOfModel: (modelId: string) =>
-        this.#reservations.reduce(
-          (sum, { use, memoryBytes }) => (use.modelId === modelId ? sum + memoryBytes : sum),
-          0,
-        ),
+      memoryOfModels,
     };
   }
 

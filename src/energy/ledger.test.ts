@@ -19,7 +19,7 @@ const runnerPid = 4242;
 const jobPid = 4343;
 
 /** A host whose clock and counters the test turns by hand: 4 CPUs, 1 GB, 10 to 50 W. */
-async function house(folder = mkdtempSync(join(tmpdir(), 'ledger-')), startS = 1000) {
+async function house(folder = mkdtempSync(join(tmpdir(), 'ledger-')), startS = 1000, file?: string) {
   const proc = join(folder, 'proc');
   const errors: string[] = [];
   const ticks = { host: 0, runner: 0, job: 0 };
@@ -45,7 +45,7 @@ async function house(folder = mkdtempSync(join(tmpdir(), 'ledger-')), startS = 1
   const host = new Host({ procRoot: proc });
   const config = configSchema.parse({ energy: { zone: 'DEU', idleW: 10, maxW: 50, pue: 1.2, wueOnSite: 1 } });
   const basis = await readBasis(config.energy, host);
-  const db = await openDatabase(join(folder, 'commonwatt.db'));
+  const db = await openDatabase(file ?? join(folder, 'commonwatt.db'));
   const clock = { now: () => Math.round(seconds * 1000), monotonic: () => seconds };
   const open = async (disk?: SpoolDisk, loopUse = () => 0) => {
     const watts = { idleW: 10, maxW: 50, assumed: false };
@@ -319,6 +319,17 @@ describe('the ledger', () => {
     expect(interval?.method).toBe('cpu-time');
     expect(await ledger.requestsOfGrant('g1', 0)).toBe(mine.length);
     await ledger.stop();
+  });
+
+  it('settles here when its thread cannot be used', async () => {
+    const home = await house(undefined, undefined, ':memory:');
+    const ledger = await home.open();
+    ledger.recordBatch(batch(Array.from({ length: 300 }, () => context())));
+    home.pass(1, { runner: 10 });
+    await ledger.settle();
+    expect((await requests(home.db)).length).toBe(300);
+    expect(home.errors).toEqual(['the thread of the ledger has ended; going on without it']);
+    await checkConservation(home.db);
   });
 
   it('gives a job the CPU time of its process, interval by interval, and its total at the end', async () => {

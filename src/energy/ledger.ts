@@ -12,11 +12,13 @@ import type { Accountant, ComputedBatch, Footprint, JobMeter, JobWork, Reservati
 import { GrantCounts, requestsOfGrant } from './grant-counts.ts';
 import type { Host } from './host.ts';
 import { JobMeters } from './job-meters.ts';
+import { LedgerWorker } from './ledger-worker.ts';
 import { batchText, HeadBook, requestOf, startText } from './lines.ts';
 import type { ChosenMeter } from './meters/choose.ts';
 import { IdlePower } from './meters/idle-power.ts';
 import { Pricer } from './pricing.ts';
 import { Processes } from './processes.ts';
+import { checkWindow, type ImpactReport, type ReportHost, type ReportQuery } from './reports.ts';
 import { Spool, type SpoolDisk } from './spool.ts';
 import type { Settlement } from './unsettled.ts';
 
@@ -62,6 +64,7 @@ export interface LedgerOptions {
 export class Ledger implements Accountant {
   readonly #options: LedgerOptions;
   readonly #spool: Spool;
+  readonly #worker: LedgerWorker;
   readonly #backlog: Backlog;
   readonly #processes: Processes;
   readonly #pricer: Pricer;
@@ -84,8 +87,9 @@ export class Ledger implements Accountant {
     this.#boot = `${options.clock.now().toString(36)}${randomBytes(3).toString('hex')}`;
     this.#spool = new Spool(options.dataFolder, options.disk);
     const { db, log, clock, loopUse } = options;
+    this.#worker = new LedgerWorker(db, log);
     this.#backlog = new Backlog({
-      db,
+      worker: this.#worker,
       log,
       clock,
       spool: this.#spool,
@@ -147,7 +151,7 @@ export class Ledger implements Accountant {
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.settle();
-    await this.#backlog.stop();
+    await this.#worker.stop();
   }
 
   recordBatch(batch: ComputedBatch): Footprint[] {
@@ -221,6 +225,13 @@ export class Ledger implements Accountant {
   settle(): Promise<void> {
     this.#close();
     return this.#backlog.settle();
+  }
+
+  /** Of everything up to now. Throws INVALID_REQUEST for an impossible window. */
+  async report(host: ReportHost, query: ReportQuery): Promise<ImpactReport> {
+    checkWindow(query);
+    await this.settle();
+    return this.#worker.report({ ...host, idleW: this.idleW }, query);
   }
 
   /** Once a second: repairs the spool after a failure, closes the interval and settles when it is time for it. */

@@ -25,9 +25,8 @@ export interface Sums {
 
 type EntryBuilder = ExpressionBuilder<Schema, 'ledger_entries'>;
 
-/** An explanation in two intervals has two entries of one request. */
-const requestId = sql`case when kind = 'inference' then id else substr(id, 1, instr(id, '~') - 1) end`;
-const requestCount = sql<number>`count(distinct case when kind in ('inference', 'explanation', 'evaluation') then ${requestId} end)`;
+/** An inference is one entry; an explanation has one in each interval that it computed in. */
+const requestCount = sql<number>`coalesce(sum(kind = 'inference'), 0) + count(distinct case when kind in ('explanation', 'evaluation') then substr(id, 1, instr(id, '~') - 1) end)`;
 
 export async function readIntervals(db: Db, { fromMs, toMs }: Window) {
   const rows = await db

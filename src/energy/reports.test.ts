@@ -8,7 +8,7 @@ import { attribute, type IntervalFacts, type LineHead } from './attribution.ts';
 import { type Basis, ratesOf, readBasis } from './basis.ts';
 import type { ModelUse, Party } from './energy.ts';
 import { intervalRow } from './interval-row.ts';
-import { impactReport, type ReportHost } from './reports.ts';
+import { checkWindow, impactReport, type ReportHost } from './reports.ts';
 import { bookInterval } from './settlement.ts';
 
 const acme: Party = { organisationId: 'o1', organisation: 'acme' };
@@ -48,7 +48,7 @@ beforeAll(async () => {
     quality: 'estimated',
     method: 'cpu-time',
     methodVersion: '1',
-    memoryOfModel: () => 1e9,
+    memoryOfModels: { m1: 1e9, m2: 1e9 },
   };
   for (let index = 0; index < 2; index++) {
     const endMs = (index + 1) * 10_000;
@@ -178,6 +178,6 @@ describe('an impact report', () => {
 
   it('refuses a window that ends before it begins', async () => {
     const query = { from: new Date(10), to: new Date(5), groupBy: 'model' as const, scope: 'all' as const };
-    await expect(impactReport(db, host, query)).rejects.toMatchObject({ code: 'INVALID_REQUEST' });
+    expect(() => checkWindow(query)).toThrow(expect.objectContaining({ code: 'INVALID_REQUEST' }));
   });
 });

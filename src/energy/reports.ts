@@ -99,7 +99,8 @@ export interface ReportHost {
   quality: Footprint['quality'];
   method: string;
   methodVersion: string;
-  memoryOfModel(modelId: string): number;
+  /** Bytes that replicas of a model hold, by its id. */
+  memoryOfModels: Readonly<Record<string, number>>;
 }
 
 /** W per GB of memory, Cloud Carbon Footprint (.000392 kWh per GB·h); only weighs memory against CPUs. */
@@ -107,14 +108,17 @@ const memoryWattsPerGb = 0.392;
 const qualities = ['measured', 'estimated', 'assumed'] as const;
 
 /** Throws INVALID_REQUEST for a window that ends before it begins. */
+export function checkWindow({ from, to }: Pick<ReportQuery, 'from' | 'to'>): void {
+  if (to.getTime() > from.getTime()) return;
+  throw new CommonwattError('INVALID_REQUEST', 'the window of the report ends before it begins', {
+    where: 'from, to',
+    hint: 'give `from` and `to` as ISO 8601 times with from before to',
+  });
+}
+
+/** The figures of a window that `checkWindow` lets pass. */
 export async function impactReport(db: Db, host: ReportHost, query: ReportQuery): Promise<ImpactReport> {
   const window = { fromMs: query.from.getTime(), toMs: query.to.getTime() };
-  if (!(window.toMs > window.fromMs)) {
-    throw new CommonwattError('INVALID_REQUEST', 'the window of the report ends before it begins', {
-      where: 'from, to',
-      hint: 'give `from` and `to` as ISO 8601 times with from before to',
-    });
-  }
   const intervals = await readIntervals(db, window);
   const platform = await readEntries(db, window, 'all');
   const scoped = query.scope === 'all' ? platform : await readEntries(db, window, query.scope);

@@ -63,7 +63,7 @@ export function sharingReport(input: SharingInput): SharingReport {
       id,
       busyH: cpuS / host.cpuCount / 3600,
       activeH: Math.min(windowH, hours),
-      memoryBytes: modelIds.reduce((sum, modelId) => sum + host.memoryOfModel(modelId), 0),
+      memoryBytes: modelIds.reduce((sum, modelId) => sum + (host.memoryOfModels[modelId] ?? 0), 0),
     }),
   );
   const all = baselines({ windowH, server, tenants, shared });
