@@ -50,6 +50,29 @@ const figureNames = [
   'embodiedGCo2e',
 ] as const;
 
+/** An impact as text: JSON, and the two figures of the headers (null: unknown). */
+export interface ImpactText {
+  json: string;
+  energyWh: string | null;
+  carbonGCo2e: string | null;
+}
+
+const texts = new WeakMap<Footprint, ImpactText>();
+
+/** Callers with equal figures share a footprint: its digits, which cost more than its figures, are found once. */
+export function impactText(footprint: Footprint): ImpactText {
+  const known = texts.get(footprint);
+  if (known) return known;
+  const impact = impactJson(footprint);
+  const text = {
+    json: JSON.stringify(impact),
+    energyWh: impact.energyWh === null ? null : String(impact.energyWh),
+    carbonGCo2e: impact.carbonGCo2e === null ? null : String(impact.carbonGCo2e),
+  };
+  texts.set(footprint, text);
+  return text;
+}
+
 const qualities = ['measured', 'estimated', 'assumed'] as const;
 
 /**

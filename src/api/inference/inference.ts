@@ -6,6 +6,7 @@
  */
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { impactText } from '../../energy/footprint.ts';
 import { CommonwattError } from '../../errors.ts';
 import type { Admission } from '../../gate/gate.ts';
 import type { ModelRef, TensorSpec } from '../../models/models.ts';
@@ -99,17 +100,16 @@ export async function inferenceRoutes(app: FastifyInstance, house: InferenceHous
 }
 
 /** Straight to the socket, in one write: the framework's own way costs more than the rest of the answer. */
-function send(reply: FastifyReply, { footprint: { energyJ, carbonGCo2e } }: Inference, text: string): void {
+function send(reply: FastifyReply, { footprint }: Inference, text: string): void {
   reply.hijack();
   const headers: OutgoingHttpHeaders = {};
   for (const [name, value] of Object.entries(reply.getHeaders()))
     if (value !== undefined) headers[name] = value;
   headers['content-type'] = 'application/json; charset=utf-8';
   headers['content-length'] = Buffer.byteLength(text);
-  if (Number.isFinite(energyJ)) {
-    headers['x-commonwatt-energy-wh'] = energyJ / 3600;
-    headers['x-commonwatt-carbon-gco2e'] = carbonGCo2e;
-  }
+  const { energyWh, carbonGCo2e } = impactText(footprint);
+  if (energyWh !== null) headers['x-commonwatt-energy-wh'] = energyWh;
+  if (carbonGCo2e !== null) headers['x-commonwatt-carbon-gco2e'] = carbonGCo2e;
   reply.raw.writeHead(200, headers).end(text);
 }
 

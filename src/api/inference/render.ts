@@ -1,5 +1,5 @@
 /** Writes an inference answer of the Open Inference Protocol as JSON text, with the footprint in `usage.impact`. */
-import { impactJson } from '../../energy/footprint.ts';
+import { impactText } from '../../energy/footprint.ts';
 import type { Inference, Tensor } from '../../serve/serve.ts';
 
 export interface AnswerHead {
@@ -16,7 +16,7 @@ export function renderInferAnswer(
 ): string {
   const given = wanted ? outputs.filter(({ name }) => wanted.includes(name)) : outputs;
   const idPart = id === undefined ? '' : `"id":${JSON.stringify(id)},`;
-  return `{"model_name":${JSON.stringify(modelName)},"model_version":"${version}",${idPart}"outputs":[${given.map(renderTensor).join(',')}],"usage":{"impact":${JSON.stringify(impactJson(footprint))}}}`;
+  return `{"model_name":${JSON.stringify(modelName)},"model_version":"${version}",${idPart}"outputs":[${given.map(renderTensor).join(',')}],"usage":{"impact":${impactText(footprint).json}}}`;
 }
 
 function renderTensor({ name, datatype, shape, data }: Tensor): string {
