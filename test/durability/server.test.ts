@@ -125,7 +125,9 @@ describe('the server, killed', () => {
     expect(readLedger(doctored).problems).toEqual([]);
     change('update ledger_entries set energy_j = energy_j * (1 + 1e-8)');
     expect(readLedger(doctored).problems).toContainEqual(expect.stringMatching(/energy is/));
-    change('delete from ledger_entries where rowid = (select max(rowid) from ledger_entries)');
+    change(
+      'delete from ledger_entries where rowid = (select rowid from ledger_entries order by embodied_g desc limit 1)',
+    );
     expect(readLedger(doctored).problems).toContainEqual(expect.stringMatching(/embodied is/));
   });
 });

@@ -89,7 +89,7 @@ export async function startGrpc({ host, port, house, log }: GrpcOptions): Promis
       contextValues: (request) =>
         createContextValues().set(callKey, calls.get(request) ?? { requestId: newRequestId() }),
     });
-  const keyed = adapter(house.maxBodyBytes);
+  const keyed = adapter(Math.min(house.maxBodyBytes, messageBytesAtMost));
   const open = adapter(publicBodyBytes);
 
   const answerCall = async (request: Http2ServerRequest, response: Http2ServerResponse) => {
