@@ -8,7 +8,7 @@ import type { LedgerWorker } from './ledger-worker.ts';
 import { parseLines } from './lines.ts';
 import type { RecoveryBasis } from './recovery.ts';
 import { readSegment, type Segment, type Spool } from './spool.ts';
-import type { Settlement, Unsettled } from './unsettled.ts';
+import { asMetered, type Settlement, type Unsettled } from './unsettled.ts';
 
 /** Above this much of its time the event loop is busy. */
 const busyLoop = 0.5;
@@ -65,16 +65,19 @@ export class Backlog {
   add(closed: Closed): void {
     this.#closed.push({ ...closed, sinceMs: this.#options.clock.now() });
     this.#items += closed.items;
+    if (!closed.segment) return;
+    this.#options.spool.conclude(closed.segment, closed.unsettled);
     // At once, whenever it is settled: a power cut may cost only about the last second.
-    if (closed.segment) void this.#options.spool.sync(closed.segment);
+    void this.#options.spool.sync(closed.segment);
   }
 
   /** Segments of a server that was killed: they are settled now, or counted and settled while this one serves. */
   async takeLeftovers(basis: RecoveryBasis): Promise<void> {
     for (const { id, file } of this.#options.spool.leftovers()) {
-      const { lines, items } = parseLines(id, readSegment(file).values);
+      const { values, interval } = readSegment(file);
+      const { lines, items } = parseLines(id, values);
       this.add({
-        unsettled: { kind: 'leftover', id, file, basis },
+        unsettled: asMetered(interval, id, file) ?? { kind: 'leftover', id, file, basis },
         segment: undefined,
         items,
         counts: countsOf(lines),
@@ -123,10 +126,10 @@ export class Backlog {
     }
   }
 
-  #tell({ unsettled }: Closed, { lost, fresh, requests }: Settlement): void {
+  #tell({ unsettled, segment }: Closed, { lost, fresh, requests }: Settlement): void {
     const { log } = this.#options;
     if (lost > 0) log.error({ lost, interval: unsettled.id }, 'lines of the ledger cannot be read any more');
-    if (unsettled.kind === 'leftover' && fresh)
+    if (segment === undefined && unsettled.file !== null && fresh)
       log.warn({ requests }, 'the last run ended before its ledger was settled; its requests are booked now');
   }
 

@@ -40,6 +40,16 @@ interface LeftoverInterval {
 
 export type Unsettled = MeteredInterval | LeftoverInterval;
 
+/** The interval as its segment's last line tells it, or undefined when the server ended before it was metered. */
+export function asMetered(interval: unknown, id: string, file: string): MeteredInterval | undefined {
+  return isMetered(interval) && interval.id === id ? { ...interval, file } : undefined;
+}
+
+/** Written by this program, whole or not at all: its kind is enough to know it by. */
+function isMetered(value: unknown): value is MeteredInterval {
+  return typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'metered';
+}
+
 /** What prices the next interval's provisional figures. */
 export interface Learnt {
   joulesPerCpuS: number | null;
