@@ -23,6 +23,7 @@ const catalogue = {
   GATE_NOT_PASSED: 409,
   PAYLOAD_TOO_LARGE: 413,
   UNSUPPORTED_MEDIA_TYPE: 415,
+  POISONED: 422,
   LIMIT_EXCEEDED: 429,
   CANCELLED: 499,
   INTERNAL: 500,
@@ -30,6 +31,8 @@ const catalogue = {
   NOT_READY: 503,
   RUNNER_FAILED: 503,
   OVERLOADED: 503,
+  QUARANTINED: 503,
+  DEADLINE_EXCEEDED: 504,
 } as const;
 
 export type ErrorCode = keyof typeof catalogue;

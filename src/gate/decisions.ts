@@ -120,6 +120,9 @@ export function createGate({
   }
 
   return {
+    get policyVersion() {
+      return policy;
+    },
     authenticate,
     authorize,
     admit,

@@ -49,6 +49,8 @@ export interface Gate {
     organisation: string,
     model: string,
   ): Admission | Promise<Admission>;
+  /** Counts the changes of policy: what is kept of answers is kept under it. */
+  readonly policyVersion: number;
   /** Forget every remembered decision: called after any change to keys, members, models or grants. */
   policyChanged(): void;
 }

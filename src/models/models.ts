@@ -28,7 +28,8 @@ export interface ModelRecord {
   createdAt: string;
 }
 
-export type ArtifactFormat = 'keras-h5' | 'onnx';
+/** pipeline: a model with its pre- and post-processing; ensemble: a DAG of models, declared in YAML. */
+export type ArtifactFormat = 'keras-h5' | 'keras' | 'tfjs-layers' | 'onnx' | 'pipeline' | 'ensemble';
 
 export interface VersionRecord {
   id: string;

@@ -5,7 +5,7 @@
 import type { Footprint, WorkContext } from '../energy/energy.ts';
 import { CommonwattError } from '../errors.ts';
 import type { ModelSignature, TensorSpec } from '../models/models.ts';
-import type { Inferrer, ServedVersion } from '../serve/serve.ts';
+import { InferCall, type Inferrer, type ServedVersion } from '../serve/serve.ts';
 
 export interface ScoringRun {
   served: ServedVersion;
@@ -97,9 +97,7 @@ export async function scoreRows(inferrer: Inferrer, run: ScoringRun): Promise<Sc
       };
       const { outputs, footprint } = await inferrer.infer(
         run.served,
-        [tensor],
-        { ...run.context, requestId: run.nextPart() },
-        signal,
+        new InferCall([tensor], { ...run.context, requestId: run.nextPart() }),
       );
       const answer = outputs[0]?.data;
       if (!(answer instanceof Float32Array) || answer.length !== count) {

@@ -85,7 +85,7 @@ export function tensorFrame(
   const names = tensors.map((tensor) => Buffer.from(tensor.name));
   tensors.forEach((tensor, index) => {
     payloadBytes += 8 + tensor.shape.length * 4 + (names[index]?.length ?? 0);
-    for (const part of tensor.parts) payloadBytes += part.byteLength;
+    payloadBytes += partsBytes(tensor);
   });
   const frame = Buffer.allocUnsafe(4 + headerBytes + payloadBytes);
   writeHead(frame, kind, id, replica, number, payloadBytes);
@@ -97,7 +97,7 @@ export function tensorFrame(
     at = frame.writeUInt8(tensor.shape.length, at);
     at = frame.writeUInt16LE(name.length, at);
     for (const dimension of tensor.shape) at = frame.writeUInt32LE(dimension, at);
-    at = frame.writeUInt32LE(elementsOf(tensor.shape) * bytesPerElement(tensor.datatype), at);
+    at = frame.writeUInt32LE(partsBytes(tensor), at);
     at += name.copy(frame, at);
     for (const part of tensor.parts) {
       frame.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), at);
@@ -105,6 +105,12 @@ export function tensorFrame(
     }
   });
   return frame;
+}
+
+function partsBytes({ parts }: TensorParts): number {
+  let bytes = 0;
+  for (const part of parts) bytes += part.byteLength;
+  return bytes;
 }
 
 /** Decodes the tensors of a payload into arrays of their own (aligned, independent of the socket's buffer). */
@@ -124,8 +130,9 @@ export function readTensors(payload: Buffer): Tensor[] {
     at += 4;
     const name = payload.toString('utf8', at, at + nameBytes);
     at += nameBytes;
-    const length = byteLength / bytesPerElement(datatype);
-    if (length !== elementsOf(shape) || at + byteLength > payload.length)
+    const elementBytes = bytesPerElement(datatype);
+    const length = byteLength / (elementBytes ?? 1);
+    if ((elementBytes !== null && length !== elementsOf(shape)) || at + byteLength > payload.length)
       throw new RangeError(`frame with a tensor of the wrong size: ${name}`);
     const data = emptyData(datatype, length);
     new Uint8Array(data.buffer).set(payload.subarray(at, at + byteLength));

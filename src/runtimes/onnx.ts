@@ -11,7 +11,11 @@ const ortTypes = {
   INT64: 'int64',
   FP32: 'float32',
   FP64: 'float64',
-} as const satisfies Record<Datatype, string>;
+  UINT16: 'uint16',
+  UINT32: 'uint32',
+  UINT64: 'uint64',
+  INT16: 'int16',
+} as const satisfies Partial<Record<Datatype, string>>;
 
 const datatypeOf = new Map<string, Datatype>(
   Object.entries(ortTypes).map(([ours, theirs]) => [theirs, ours as Datatype]),
@@ -40,8 +44,12 @@ class OnnxModel implements LoadedModel {
 
   async run(inputs: readonly Tensor[]): Promise<Tensor[]> {
     const feeds: Record<string, OrtTensor> = {};
-    for (const input of inputs)
-      feeds[input.name] = new OrtTensor(ortTypes[input.datatype], input.data, input.shape);
+    for (const input of inputs) {
+      if (!(input.datatype in ortTypes))
+        throw new Error(`input ${input.name} is ${input.datatype}, which is not served`);
+      const type = ortTypes[input.datatype as keyof typeof ortTypes];
+      feeds[input.name] = new OrtTensor(type, input.data, input.shape);
+    }
     const results = await this.#session.run(feeds);
     return this.#session.outputNames.map((name) => {
       const result = results[name];

@@ -6,6 +6,8 @@ import { CommonwattError } from '../errors.ts';
 import type { TensorParts } from '../runtimes/frames.ts';
 import type { Tensor } from '../runtimes/tensor.ts';
 import { Batcher } from './batcher.ts';
+import { InferCall } from './serve.ts';
+import { defaultSettings } from './settings.ts';
 
 const owner = { organisationId: 'a', organisation: 'acme' };
 const use = { modelId: 'm', model: 'acme/double', version: 1, owner };
@@ -47,7 +49,8 @@ function doubler({
     {
       use,
       batchable,
-      runnerPid: () => 1,
+      settings: defaultSettings,
+      runAlone: () => Promise.reject(new Error('not tried again here')),
       async run(inputs: readonly TensorParts[]) {
         await new Promise((resolve) => setImmediate(resolve));
         if (fail()) throw new CommonwattError('RUNNER_FAILED', 'died');
@@ -63,6 +66,9 @@ function doubler({
             },
           ],
           computeNs: 1000,
+          inputNs: 0,
+          outputNs: 0,
+          runnerPid: 1,
         };
       },
     },
@@ -98,7 +104,9 @@ describe('Batcher', () => {
         async (requests, maxBatchSize) => {
           const { batcher, booked } = doubler({ maxBatchSize });
           const answers = await Promise.all(
-            requests.map((values, index) => batcher.infer(rowsOf(values), context(`r${index}`), () => true)),
+            requests.map((values, index) =>
+              batcher.infer(new InferCall(rowsOf(values), context(`r${index}`))),
+            ),
           );
           answers.forEach(({ outputs, footprint: { energyJ } }, index) => {
             expect(Array.from(outputs[0]?.data ?? [], Number)).toEqual(
@@ -118,7 +126,7 @@ describe('Batcher', () => {
     const { batcher, booked } = doubler({ maxBatchSize: 4 });
     await Promise.all(
       Array.from({ length: 10 }, (_, index) =>
-        batcher.infer(rowsOf([index]), context(String(index)), () => true),
+        batcher.infer(new InferCall(rowsOf([index]), context(String(index)))),
       ),
     );
     expect(booked.map(({ items }) => items.length)).toEqual([4, 4, 2]);
@@ -127,8 +135,8 @@ describe('Batcher', () => {
   it('never mixes rows of different widths', async () => {
     const { batcher, booked } = doubler();
     const [narrow, wide] = await Promise.all([
-      batcher.infer(rowsOf([1]), context('narrow'), () => true),
-      batcher.infer(rowsOf([1, 2], 2), context('wide'), () => true),
+      batcher.infer(new InferCall(rowsOf([1]), context('narrow'))),
+      batcher.infer(new InferCall(rowsOf([1, 2], 2), context('wide'))),
     ]);
     expect(narrow?.outputs[0]?.shape).toEqual([1, 1]);
     expect(wide?.outputs[0]?.shape).toEqual([1, 2]);
@@ -138,15 +146,17 @@ describe('Batcher', () => {
   it('computes requests alone when the batch dimension of the model is fixed', async () => {
     const { batcher, booked } = doubler({ batchable: false });
     await Promise.all(
-      [1, 2].map((value) => batcher.infer(rowsOf([value]), context(String(value)), () => true)),
+      [1, 2].map((value) => batcher.infer(new InferCall(rowsOf([value]), context(String(value))))),
     );
     expect(booked).toHaveLength(2);
   });
 
   it('computes nothing for a caller that has left, and books nothing', async () => {
     const { batcher, booked } = doubler();
-    const gone = batcher.infer(rowsOf([1]), context('gone'), () => false);
-    const here = batcher.infer(rowsOf([2]), context('here'), () => true);
+    const left = new InferCall(rowsOf([1]), context('gone'));
+    left.cancel();
+    const gone = batcher.infer(left);
+    const here = batcher.infer(new InferCall(rowsOf([2]), context('here')));
     await expect(gone).rejects.toMatchObject({ code: 'CANCELLED' });
     expect((await here).outputs[0]?.data[0]).toBe(4);
     expect(booked.flatMap(({ items }) => items.map((item) => item.context.requestId))).toEqual(['here']);
@@ -155,21 +165,21 @@ describe('Batcher', () => {
   it('refuses what would wait behind a full queue, and answers the rest', async () => {
     const { batcher } = doubler({ maxQueue: 2 });
     const results = await Promise.allSettled(
-      [1, 2, 3].map((value) => batcher.infer(rowsOf([value]), context(String(value)), () => true)),
+      [1, 2, 3].map((value) => batcher.infer(new InferCall(rowsOf([value]), context(String(value))))),
     );
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'fulfilled', 'rejected']);
-    await expect(batcher.infer(rowsOf([4]), context('4'), () => true)).resolves.toBeDefined();
+    await expect(batcher.infer(new InferCall(rowsOf([4]), context('4')))).resolves.toBeDefined();
   });
 
   it('fails the batch that was lost with its runner, once, and goes on', async () => {
     let broken = true;
     const { batcher, booked } = doubler({ fail: () => broken });
-    await expect(batcher.infer(rowsOf([1]), context('1'), () => true)).rejects.toMatchObject({
+    await expect(batcher.infer(new InferCall(rowsOf([1]), context('1')))).rejects.toMatchObject({
       code: 'RUNNER_FAILED',
       status: 503,
     });
     broken = false;
-    await expect(batcher.infer(rowsOf([2]), context('2'), () => true)).resolves.toBeDefined();
+    await expect(batcher.infer(new InferCall(rowsOf([2]), context('2')))).resolves.toBeDefined();
     expect(booked).toHaveLength(1);
     await batcher.drained();
   });

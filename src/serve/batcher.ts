@@ -6,30 +6,34 @@
 import type { Accountant, ModelUse, WorkContext } from '../energy/energy.ts';
 import { CommonwattError } from '../errors.ts';
 import type { TensorParts } from '../runtimes/frames.ts';
-import { elementsOf, type Tensor } from '../runtimes/tensor.ts';
-import type { Computed } from './runner/runner.ts';
-import type { Inference } from './serve.ts';
+import { splitRows, type Tensor } from '../runtimes/tensor.ts';
+import type { Computed } from './runner/replica.ts';
+import type { InferCall, Inference } from './serve.ts';
+import type { DeploymentSettings } from './settings.ts';
 
 export interface BatchTarget {
   use: ModelUse;
   /** False when the model's first dimension is fixed: each request is then computed alone. */
   batchable: boolean;
+  settings: DeploymentSettings;
   run(inputs: readonly TensorParts[]): Promise<Computed>;
-  runnerPid(): number;
+  /** One request alone in a runner of its own, after a crash (see `Replica.runAlone`). */
+  runAlone(inputs: readonly TensorParts[]): Promise<Computed>;
 }
 
 export interface BatcherOptions {
+  /** Where the settings name none. */
   maxBatchSize: number;
   maxQueue: number;
   accountant: Pick<Accountant, 'recordBatch'>;
 }
 
 interface Waiting {
+  call: InferCall;
   inputs: readonly Tensor[];
   rows: number;
   context: WorkContext;
-  /** False once the caller has left: then nothing is computed for it. */
-  wanted: () => boolean;
+  queuedAt: number;
   resolve(inference: Inference): void;
   reject(error: unknown): void;
 }
@@ -47,7 +51,7 @@ export class Batcher {
     this.#options = options;
   }
 
-  infer(inputs: readonly Tensor[], context: WorkContext, wanted: () => boolean): Promise<Inference> {
+  infer(call: InferCall): Promise<Inference> {
     if (this.#queue.length >= this.#options.maxQueue) {
       return Promise.reject(
         new CommonwattError('OVERLOADED', `${this.#queue.length} requests wait for this model already`, {
@@ -57,7 +61,9 @@ export class Batcher {
       );
     }
     return new Promise((resolve, reject) => {
-      this.#queue.push({ inputs, rows: inputs[0]?.shape[0] ?? 1, context, wanted, resolve, reject });
+      const { inputs, context } = call;
+      const rows = inputs[0]?.shape[0] ?? 1;
+      this.#queue.push({ call, inputs, rows, context, queuedAt: performance.now(), resolve, reject });
       if (this.#inFlight === 0 && !this.#scheduled) {
         this.#scheduled = true;
         setImmediate(this.#flush);
@@ -98,7 +104,7 @@ export class Batcher {
           sameRowShape(batch[0], waiting));
       if (!fits) break;
       taken++;
-      if (!waiting.wanted()) {
+      if (waiting.call.cancelled) {
         waiting.reject(new CommonwattError('CANCELLED', 'the caller left before the request was computed'));
         continue;
       }
@@ -111,8 +117,8 @@ export class Batcher {
 
   async #compute(batch: Waiting[]): Promise<void> {
     try {
-      const runnerPid = this.#target.runnerPid();
-      const { outputs, computeNs } = await this.#target.run(gather(batch));
+      const startedAt = performance.now();
+      const { outputs, computeNs, runnerPid } = await this.#target.run(gather(batch));
       const answers = scatter(batch, outputs);
       const footprints = this.#options.accountant.recordBatch({
         use: this.#target.use,
@@ -123,7 +129,15 @@ export class Batcher {
       batch.forEach((waiting, index) => {
         const own = answers[index];
         const footprint = footprints[index];
-        if (own && footprint) waiting.resolve({ outputs: own, footprint });
+        if (own && footprint)
+          waiting.resolve({
+            outputs: own,
+            footprint,
+            source: 'computed',
+            queueMs: startedAt - waiting.queuedAt,
+            computeMs: computeNs / 1e6,
+            batchRows: rowsOf(batch),
+          });
         else
           waiting.reject(
             new CommonwattError('INTERNAL', 'an answer or its footprint is missing from its batch'),
@@ -145,8 +159,12 @@ function sameRowShape(first: Waiting | undefined, other: Waiting): boolean {
   });
 }
 
+function rowsOf(batch: readonly Waiting[]): number {
+  return batch.reduce((sum, { rows }) => sum + rows, 0);
+}
+
 function gather(batch: readonly Waiting[]): TensorParts[] {
-  const rows = batch.reduce((sum, { rows }) => sum + rows, 0);
+  const rows = rowsOf(batch);
   return (batch[0]?.inputs ?? []).map(({ name, datatype, shape }, index) => ({
     name,
     datatype,
@@ -157,24 +175,12 @@ function gather(batch: readonly Waiting[]): TensorParts[] {
 
 function scatter(batch: readonly Waiting[], outputs: readonly Tensor[]): Tensor[][] {
   if (batch.length === 1) return [[...outputs]];
-  const rows = batch.reduce((sum, waiting) => sum + waiting.rows, 0);
+  const rows = rowsOf(batch);
   for (const { name, shape } of outputs) {
     if (shape[0] !== rows)
       throw new CommonwattError('INTERNAL', `output ${name} has ${shape[0]} rows for a batch of ${rows}`);
   }
-  let start = 0;
-  return batch.map((waiting) => {
-    const from = start;
-    start += waiting.rows;
-    return outputs.map(({ name, datatype, shape, data }) => {
-      const rowShape = shape.slice(1);
-      const perRow = elementsOf(rowShape);
-      return {
-        name,
-        datatype,
-        shape: [waiting.rows, ...rowShape],
-        data: data.subarray(from * perRow, (from + waiting.rows) * perRow),
-      };
-    });
-  });
+  const counts = batch.map((waiting) => waiting.rows);
+  const split = outputs.map((output) => splitRows(output, counts));
+  return batch.map((_, index) => split.flatMap((pieces) => pieces[index] ?? []));
 }

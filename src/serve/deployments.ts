@@ -3,14 +3,16 @@
  * every replica; its death is repaired here without a deployment changing.
  */
 import { randomUUID } from 'node:crypto';
-import type { Accountant, Reservation, WorkContext } from '../energy/energy.ts';
+import type { Accountant, Reservation } from '../energy/energy.ts';
 import { CommonwattError } from '../errors.ts';
 import type { AuditEvent } from '../gate/audit.ts';
 import type { ModelRecord, VersionRecord } from '../models/models.ts';
 import type { Db } from '../storage/db.ts';
 import { Batcher } from './batcher.ts';
 import { Runner, type RunnerLog } from './runner/runner.ts';
-import type { Inference, Inferrer, ServedVersion, Tensor } from './serve.ts';
+import type { InferCall, Inference, LoadState, Route, ServedVersion, Serving } from './serve.ts';
+import { defaultSettings } from './settings.ts';
+import { emptyStatistics } from './statistics.ts';
 
 type DeploymentState = 'loading' | 'ready' | 'failed';
 
@@ -59,7 +61,7 @@ interface Live {
   reservation: Omit<Reservation, 'runnerPid' | 'memoryBytes'>;
 }
 
-export class Deployments implements Inferrer {
+export class Deployments implements Serving {
   readonly #options: DeploymentsOptions;
   readonly #runner: Runner;
   readonly #live = new Map<string, Live>();
@@ -195,10 +197,7 @@ export class Deployments implements Inferrer {
    * The deployed version that answers: the one asked for, else the alias `production`, else the newest deployed.
    * Throws VERSION_NOT_FOUND (nothing such is deployed).
    */
-  served(
-    modelId: string,
-    { version, alias }: { version?: number | undefined; alias?: string | undefined } = {},
-  ): ServedVersion {
+  served(modelId: string, { version, alias }: Route = {}): ServedVersion {
     const aliases = this.#aliases.get(modelId);
     const wanted = version ?? aliases?.get(alias ?? 'production');
     if (alias !== undefined && wanted === undefined && alias !== 'latest') throw notServed(`alias ${alias}`);
@@ -226,25 +225,31 @@ export class Deployments implements Inferrer {
     );
   }
 
-  infer(
-    served: ServedVersion,
-    inputs: Tensor[],
-    context: WorkContext,
-    signal?: AbortSignal,
-  ): Promise<Inference> {
-    return this.inferWhile(served, inputs, context, () => !signal?.aborted);
+  servedVersions(modelId: string): ServedVersion[] {
+    return [...this.#live.values()]
+      .filter(({ deployment, borrowed }) => !borrowed && deployment.modelId === modelId)
+      .map(({ served }) => served)
+      .sort((a, b) => b.version - a.version);
   }
 
-  /** As `infer`, asking `wanted` just before computing: cheaper than a signal for each request. */
-  inferWhile(
-    served: ServedVersion,
-    inputs: readonly Tensor[],
-    context: WorkContext,
-    wanted: () => boolean,
-  ): Promise<Inference> {
+  statistics() {
+    return emptyStatistics();
+  }
+
+  loadState(served: ServedVersion): LoadState {
+    const live = this.#live.get(served.deploymentId);
+    const state = this.isReady(served)
+      ? 'loaded'
+      : live?.deployment.state === 'failed'
+        ? 'failed'
+        : 'loading';
+    return { state, reason: null, memoryBytes: 0 };
+  }
+
+  infer(served: ServedVersion, call: InferCall): Promise<Inference> {
     const live = this.#live.get(served.deploymentId);
     if (!live) return Promise.reject(notServed(`version ${served.version}`));
-    return live.batcher.infer(inputs, context, wanted);
+    return live.batcher.infer(call);
   }
 
   /** Aliases of a model moved: route by the new ones from now on. */
@@ -259,6 +264,8 @@ export class Deployments implements Inferrer {
       versionId: version.id,
       version: version.number,
       signature: version.signature,
+      settings: defaultSettings,
+      deterministic: true,
     };
     const use = {
       modelId: model.id,
@@ -286,7 +293,8 @@ export class Deployments implements Inferrer {
           batchable: [...version.signature.inputs, ...version.signature.outputs].every(
             ({ shape }) => shape[0] === -1,
           ),
-          runnerPid: () => this.#runner.pid ?? 0,
+          settings: served.settings,
+          runAlone: () => Promise.reject(new CommonwattError('RUNNER_FAILED', 'the runner ended')),
           run: (inputs) => {
             if (live.replica === undefined)
               throw new CommonwattError('NOT_READY', 'the model is being loaded', { retryAfterS: 1 });

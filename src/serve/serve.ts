@@ -1,18 +1,66 @@
 /**
- * The serve room: a request's way to its answer. route (alias → version → replica) → batch → runner.
+ * The serve room: a request's way to its answer. route (alias → version → replica) → cache → batch → runner.
  *
- * In: tensors and for whom they are computed. Out: tensors and their footprint. Promise: every caller gets its
- * own rows, whatever it was batched with.
+ * In: tensors and for whom they are computed (`InferCall`). Out: tensors and their footprint. Promise: every caller
+ * gets its own rows, whatever it was batched with, and nothing is computed for a caller who has left.
  */
 import type { Footprint, WorkContext } from '../energy/energy.ts';
 import type { ModelSignature } from '../models/models.ts';
 import type { Tensor } from '../runtimes/tensor.ts';
+import type { DeploymentSettings } from './settings.ts';
+import type { ModelStatistics } from './statistics.ts';
 
 export type { Tensor };
+
+/** What a request may ask besides its tensors. */
+export interface CallOptions {
+  /** 0 is the most urgent; undefined: the deployment's own middle. Cut to the levels that the deployment has. */
+  priority?: number | undefined;
+  /** `performance.now()` after which the answer is of no use: then it is never computed. Undefined: the deployment's. */
+  deadlineAtMs?: number | undefined;
+  /** false: neither answered from the cache nor put there, nor joined to an identical call (`Cache-Control: no-store`). */
+  reuse?: boolean | undefined;
+  /** Version of the policy under which the caller was admitted; answers are never reused across policies. */
+  policyVersion?: number | undefined;
+}
+
+/** One request on its way. Whoever makes it may `cancel` it: its place is free at once. */
+export class InferCall {
+  readonly inputs: readonly Tensor[];
+  readonly context: WorkContext;
+  readonly options: CallOptions;
+  #cancelled = false;
+  /** Set by whoever holds the call (a queue): lets go of it. */
+  onCancel: (() => void) | undefined;
+
+  constructor(inputs: readonly Tensor[], context: WorkContext, options: CallOptions = noOptions) {
+    this.inputs = inputs;
+    this.context = context;
+    this.options = options;
+  }
+
+  get cancelled(): boolean {
+    return this.#cancelled;
+  }
+
+  cancel(): void {
+    if (this.#cancelled) return;
+    this.#cancelled = true;
+    this.onCancel?.();
+  }
+}
+
+const noOptions: CallOptions = {};
 
 export interface Inference {
   outputs: Tensor[];
   footprint: Footprint;
+  /** computed for this call; cached: an earlier answer; joined: an identical call's that was under way. */
+  source: 'computed' | 'cached' | 'joined';
+  /** Time in the queue and in the runner (of the whole batch), ms, and the rows of that batch. */
+  queueMs: number;
+  computeMs: number;
+  batchRows: number;
 }
 
 /** A version served with settings, as the rest of the house sees it. */
@@ -22,14 +70,43 @@ export interface ServedVersion {
   versionId: string;
   version: number;
   signature: ModelSignature;
+  settings: DeploymentSettings;
+  /** The same inputs always give the same outputs: only then is an answer used twice. */
+  deterministic: boolean;
 }
 
 export interface Inferrer {
-  /** Computes through the shared batcher. Throws NOT_READY, RUNNER_FAILED, OVERLOADED, CANCELLED. */
-  infer(
-    served: ServedVersion,
-    inputs: Tensor[],
-    context: WorkContext,
-    signal?: AbortSignal,
-  ): Promise<Inference>;
+  /**
+   * Computes through the shared batcher. Throws NOT_READY, RUNNER_FAILED, POISONED, QUARANTINED, OVERLOADED,
+   * DEADLINE_EXCEEDED, CANCELLED.
+   */
+  infer(served: ServedVersion, call: InferCall): Promise<Inference>;
+}
+
+/** Which version of a model is meant; without either, the alias `production`, else the newest deployed. */
+export interface Route {
+  version?: number | undefined;
+  alias?: string | undefined;
+}
+
+/** What the doors ask of the serve room. */
+export interface Serving extends Inferrer {
+  /** Throws VERSION_NOT_FOUND. */
+  served(modelId: string, route?: Route): ServedVersion;
+  /** Every deployed version of a model, newest first. */
+  servedVersions(modelId: string): ServedVersion[];
+  /** A request sent now would be answered (a version unloaded for want of use is loaded by the request). */
+  isReady(served: ServedVersion): boolean;
+  allReady(): boolean;
+  statistics(served: ServedVersion): ModelStatistics;
+  /** loaded: in a runner's memory; unloaded: comes back with the next request; the rest as named. */
+  loadState(served: ServedVersion): LoadState;
+}
+
+export interface LoadState {
+  state: 'loading' | 'loaded' | 'unloaded' | 'failed' | 'quarantined';
+  /** Why, for failed and quarantined. */
+  reason: string | null;
+  /** Bytes held in runners; 0 when unloaded. */
+  memoryBytes: number;
 }

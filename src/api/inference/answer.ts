@@ -7,13 +7,12 @@ import { CommonwattError } from '../../errors.ts';
 import type { Admission, Gate, Principal } from '../../gate/gate.ts';
 import type { ModelRef, ModelSignature } from '../../models/models.ts';
 import { parseModelRef } from '../../models/names.ts';
-import type { Deployments } from '../../serve/deployments.ts';
-import type { Inference, ServedVersion } from '../../serve/serve.ts';
+import { InferCall, type Inference, type ServedVersion, type Serving } from '../../serve/serve.ts';
 import type { InferRequest } from './tensors.ts';
 
 export interface InferenceHouse {
   gate: Gate;
-  deployments: Pick<Deployments, 'served' | 'isReady' | 'allReady' | 'inferWhile'>;
+  deployments: Serving;
   version: string;
   maxBodyBytes: number;
 }
@@ -49,8 +48,8 @@ export async function viewServed(
 export interface Door<Written> {
   requestId: string;
   read(signature: ModelSignature): InferRequest;
-  /** Is somebody still waiting? Asked just before computing. */
-  wanted(): boolean;
+  /** Called with the call before it is made: the door cancels it when its caller leaves. */
+  watch(call: InferCall): void;
   write(inference: Inference, served: ServedVersion, request: InferRequest): Written;
 }
 
@@ -67,12 +66,9 @@ export async function answer<Written>(
   try {
     served = deployments.served(admission.model.id, ref);
     request = door.read(served.signature);
-    inference = await deployments.inferWhile(
-      served,
-      request.inputs,
-      contextOf(door.requestId, admission),
-      door.wanted,
-    );
+    const call = new InferCall(request.inputs, contextOf(door.requestId, admission));
+    door.watch(call);
+    inference = await deployments.infer(served, call);
   } catch (error) {
     admission.release();
     throw error;

@@ -43,6 +43,13 @@ const fieldOf = {
   INT64: 'int64Contents',
   FP32: 'fp32Contents',
   FP64: 'fp64Contents',
+  UINT16: 'uintContents',
+  UINT32: 'uintContents',
+  UINT64: 'uint64Contents',
+  INT16: 'intContents',
+  FP16: 'uintContents',
+  BF16: 'uintContents',
+  BYTES: 'bytesContents',
 } as const satisfies Record<Datatype, Field>;
 
 const protoName = {
@@ -100,7 +107,7 @@ function readRaw(
     );
   const where = `raw_input_contents[${index}]`;
   const length = elementsOf(shape);
-  const size = length * bytesPerElement(datatype);
+  const size = length * (bytesPerElement(datatype) ?? 1);
   if (bytes?.length !== size)
     throw invalid(
       where,
@@ -160,7 +167,7 @@ export function writeOutputs(
 function typed(datatype: Datatype, data: TensorData): InferTensorContents {
   if (data instanceof BigInt64Array)
     return create(InferTensorContentsSchema, { int64Contents: Array.from(data) });
-  const numbers = Array.from(data);
+  const numbers = Array.from(data, Number);
   return create(
     InferTensorContentsSchema,
     datatype === 'BOOL' ? { boolContents: numbers.map(Boolean) } : { [fieldOf[datatype]]: numbers },

@@ -10,8 +10,10 @@ import { gramsCo2e, joules } from '../../energy/units.ts';
 import { CommonwattError } from '../../errors.ts';
 import type { Gate, Principal } from '../../gate/gate.ts';
 import type { ModelRecord, ModelSignature } from '../../models/models.ts';
-import { type Datatype, datatypes, type Tensor } from '../../runtimes/tensor.ts';
+import type { Datatype, Tensor } from '../../runtimes/tensor.ts';
 import type { Inference } from '../../serve/serve.ts';
+import { defaultSettings } from '../../serve/settings.ts';
+import { emptyStatistics } from '../../serve/statistics.ts';
 import type { InferenceHouse } from './answer.ts';
 import { type GrpcServer, startGrpc } from './grpc.ts';
 import { GRPCInferenceService, type ModelInferRequestSchema } from './proto/open_inference_grpc_pb.ts';
@@ -43,7 +45,10 @@ const metered = {
 /** What the house was asked and did, and what it should do next. */
 const seen = { settled: 0, released: 0, contexts: [] as WorkContext[], authenticated: 0 };
 let signature: ModelSignature;
-let compute: (inputs: readonly Tensor[], wanted: () => boolean) => Promise<Inference>;
+let compute: (
+  inputs: readonly Tensor[],
+  wanted: () => boolean,
+) => Promise<Pick<Inference, 'outputs' | 'footprint'>>;
 let admitting: () => void;
 const logged: object[] = [];
 
@@ -71,6 +76,7 @@ const gate: Gate = {
     };
     return { ...access, settle, release };
   },
+  policyVersion: 0,
   policyChanged() {},
 };
 
@@ -84,11 +90,24 @@ const house: InferenceHouse = {
     served(modelId, ref) {
       const version = ref?.version ?? 1;
       if (version !== 1) throw new CommonwattError('VERSION_NOT_FOUND', `version ${version} is not deployed`);
-      return { deploymentId: 'd', modelId, versionId: 'v', version, signature };
+      const settings = defaultSettings;
+      return {
+        deploymentId: 'd',
+        modelId,
+        versionId: 'v',
+        version,
+        signature,
+        settings,
+        deterministic: true,
+      };
     },
-    inferWhile(_served, inputs, context, wanted) {
-      seen.contexts.push(context);
-      return compute(inputs, wanted);
+    servedVersions: () => [],
+    statistics: () => emptyStatistics(),
+    loadState: () => ({ state: 'loaded', reason: null, memoryBytes: 0 }),
+    async infer(_served, call) {
+      seen.contexts.push(call.context);
+      const answer = await compute(call.inputs, () => !call.cancelled);
+      return { ...answer, source: 'computed', queueMs: 0, computeMs: 1, batchRows: 1 };
     },
   },
 };
@@ -266,8 +285,12 @@ describe('an inference', () => {
     expect(answer.rawOutputContents).toEqual([bytesOf(Float32Array.of(4, 5, 6))]);
   });
 
+  const checked = ['BOOL', 'UINT8', 'INT8', 'INT32', 'INT64', 'FP32', 'FP64'] as const;
   /** Little-endian by DataView, apart from the typed arrays of the code under test. */
-  const samples: Record<Datatype, { contents: object; bytes: (view: DataView) => void; size: number }> = {
+  const samples: Record<
+    (typeof checked)[number],
+    { contents: object; bytes: (view: DataView) => void; size: number }
+  > = {
     BOOL: { contents: { boolContents: [true, false] }, bytes: (view) => view.setUint8(0, 1), size: 1 },
     UINT8: { contents: { uintContents: [255, 0] }, bytes: (view) => view.setUint8(0, 255), size: 1 },
     INT8: { contents: { intContents: [-128, 0] }, bytes: (view) => view.setInt8(0, -128), size: 1 },
@@ -288,7 +311,7 @@ describe('an inference', () => {
       size: 8,
     },
   };
-  it.each(datatypes)('carries %s typed and raw, the same values', async (datatype) => {
+  it.each(checked)('carries %s typed and raw, the same values', async (datatype) => {
     const { contents, bytes, size } = samples[datatype];
     signature = echoOf(datatype, [-1]);
     const raw = new Uint8Array(2 * size);

@@ -173,7 +173,7 @@ function inferenceService(router: ConnectRouter, house: InferenceHouse): void {
       return answer(house, ref, admission, {
         requestId,
         read: (signature) => readInferRequest(request, signature),
-        wanted: () => !context.signal.aborted,
+        watch: (call) => context.signal.addEventListener('abort', () => call.cancel(), { once: true }),
         write: (inference, { version }, { id = '', outputs }) => ({
           modelName: request.modelName,
           modelVersion: String(version),

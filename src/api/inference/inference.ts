@@ -83,14 +83,13 @@ export async function inferenceRoutes(app: FastifyInstance, house: InferenceHous
     ref: ModelRef,
     admission: Admission,
   ): Promise<void> {
-    const { socket } = request.raw;
     return answer(house, ref, admission, {
       requestId: request.id,
       read: (signature) => {
         refuseBinaryData(request);
         return parseInferRequest(request.body ?? Buffer.alloc(0), signature);
       },
-      wanted: () => !socket.destroyed,
+      watch: (call) => reply.raw.once('close', () => call.cancel()),
       write: (inference, { version }, { id, outputs }) => {
         const head = { modelName: request.params.model, version, id, wanted: outputs };
         send(reply, inference, renderInferAnswer(head, inference));

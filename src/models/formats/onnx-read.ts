@@ -111,7 +111,8 @@ function checkInitialiser(tensor: TensorProto): number {
     if (elements > BigInt(Number.MAX_SAFE_INTEGER)) break;
   }
   const datatype = datatypes.get(tensor.dataType);
-  if (!datatype || tensor.rawData.length === 0) {
+  const elementBytes = datatype ? bytesPerElement(datatype) : null;
+  if (elementBytes === null || tensor.rawData.length === 0) {
     const stored =
       tensor.floatData.length + tensor.doubleData.length + tensor.int32Data.length + tensor.int64Data.length;
     // Other types (half precision, text, packed 4 bits) only ever store more bytes or half an element each.
@@ -121,8 +122,8 @@ function checkInitialiser(tensor: TensorProto): number {
       BigInt(2 * (stored + tensor.rawData.length + tensor.stringData.length + tensor.uint64Data.length) + 2)
     )
       throw mismatch(tensor, elements, stored, 'elements');
-  } else if (elements * BigInt(bytesPerElement(datatype)) !== BigInt(tensor.rawData.length))
-    throw mismatch(tensor, elements * BigInt(bytesPerElement(datatype)), tensor.rawData.length, 'bytes');
+  } else if (elements * BigInt(elementBytes) !== BigInt(tensor.rawData.length))
+    throw mismatch(tensor, elements * BigInt(elementBytes), tensor.rawData.length, 'bytes');
   return Number(elements);
 }
 

@@ -5,6 +5,7 @@ import { gramsCo2e, joules } from '../../energy/units.ts';
 import { CommonwattError } from '../../errors.ts';
 import type { ModelSignature } from '../../models/models.ts';
 import type { Inferrer, ServedVersion } from '../../serve/serve.ts';
+import { defaultSettings } from '../../serve/settings.ts';
 
 export function signature(features: number, outputs = 1): ModelSignature {
   return {
@@ -20,6 +21,8 @@ export function servedVersion(version: number, features: number): ServedVersion 
     versionId: `v${version}`,
     version,
     signature: signature(features),
+    settings: defaultSettings,
+    deterministic: true,
   };
 }
 
@@ -58,7 +61,11 @@ export class FunctionInferrer implements Inferrer {
     this.#model = model;
   }
 
-  async infer(...[served, [input], context, signal]: Parameters<Inferrer['infer']>) {
+  async infer(...[served, asked]: Parameters<Inferrer['infer']>) {
+    const {
+      inputs: [input],
+      context,
+    } = asked;
     if (!(input?.data instanceof Float32Array)) throw new Error('expected one FP32 input');
     const { data, shape } = input;
     const [rows = 0, width = 0] = shape;
@@ -67,13 +74,21 @@ export class FunctionInferrer implements Inferrer {
     this.mostInFlight = Math.max(this.mostInFlight, ++this.#inFlight);
     await new Promise((resolve) => setImmediate(resolve));
     this.#inFlight--;
-    if (signal?.aborted) throw new CommonwattError('CANCELLED', 'the caller has left');
+    if (asked.cancelled) throw new CommonwattError('CANCELLED', 'the caller has left');
     if (call === this.failingCall) throw new CommonwattError('RUNNER_FAILED', 'the runner ended');
     const answers = Float32Array.from({ length: rows }, (_, row) =>
       this.#model(data.subarray(row * width, (row + 1) * width)),
     );
     const output = { name: 'output', datatype: 'FP32' as const, shape: [rows, 1], data: answers };
-    return { outputs: [output], footprint: footprintOf(rows) };
+    const footprint = footprintOf(rows);
+    return {
+      outputs: [output],
+      footprint,
+      source: 'computed' as const,
+      queueMs: 0,
+      computeMs: 1,
+      batchRows: rows,
+    };
   }
 
   get rows(): number {

@@ -15,7 +15,7 @@ import {
   type TensorParts,
   tensorFrame,
 } from '../../runtimes/frames.ts';
-import type { Tensor } from '../../runtimes/tensor.ts';
+import type { Computed } from './replica.ts';
 
 /** A TypeScript child cannot be started on Node 20: from the sources (tests), the built runner is used. */
 const entry = fileURLToPath(
@@ -23,12 +23,6 @@ const entry = fileURLToPath(
     ? new URL('../../../dist/serve/runner/main.js', import.meta.url)
     : new URL('./main.js', import.meta.url),
 );
-
-export interface Computed {
-  outputs: Tensor[];
-  /** Wall time of the computation inside the runner, ns. */
-  computeNs: number;
-}
 
 export interface RunnerLog {
   info(fields: object, message: string): void;
@@ -103,8 +97,15 @@ export class Runner {
   /** Computes one batch. Throws RUNNER_FAILED (retryable) when the runner dies or hangs meanwhile. */
   async run(replicaId: number, inputs: readonly TensorParts[]): Promise<Computed> {
     if (!this.isReady(replicaId)) throw notReady();
+    const runnerPid = this.pid ?? 0;
     const frame = await this.#call((id) => [tensorFrame(frameKinds.run, id, replicaId, 0, inputs)]);
-    return { outputs: readTensors(frame.payload), computeNs: frame.number };
+    return {
+      outputs: readTensors(frame.payload),
+      computeNs: frame.number,
+      inputNs: 0,
+      outputNs: 0,
+      runnerPid,
+    };
   }
 
   /** Waits for what is in flight, then ends the process. */

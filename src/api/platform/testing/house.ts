@@ -15,6 +15,7 @@ import type { ModelSignature, VersionRecord } from '../../../models/models.ts';
 import { Registry } from '../../../models/registry.ts';
 import type { Deployment } from '../../../serve/deployments.ts';
 import type { ServedVersion } from '../../../serve/serve.ts';
+import { defaultSettings } from '../../../serve/settings.ts';
 import { createHttp, type Http } from '../../http.ts';
 import type { House } from '../house.ts';
 import { platformRoutes } from '../platform.ts';
@@ -226,6 +227,8 @@ function deploymentsInMemory(): House['deployments'] {
         versionId: version.id,
         version: version.number,
         signature: version.signature,
+        settings: defaultSettings,
+        deterministic: true,
       },
     };
   };
