@@ -36,7 +36,7 @@ export interface Schema {
     id: string;
     model_id: string;
     number: number;
-    format: 'keras-h5' | 'onnx';
+    format: 'keras-h5' | 'keras' | 'tfjs-layers' | 'onnx' | 'pipeline' | 'ensemble';
     artifact_sha256: string;
     onnx_sha256: string;
     size_bytes: number;

@@ -78,7 +78,7 @@ export interface TensorSpec {
 export interface Version {
   id: string;
   number: number;
-  format: 'keras-h5' | 'onnx';
+  format: 'keras-h5' | 'keras' | 'tfjs-layers' | 'onnx' | 'pipeline' | 'ensemble';
   sha256: string;
   onnxSha256: string;
   sizeBytes: number;

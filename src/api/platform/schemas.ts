@@ -44,7 +44,7 @@ const tensorSchema = z.object({
 export const versionSchema = z.object({
   id: z.string(),
   number: z.int(),
-  format: z.enum(['keras-h5', 'onnx']),
+  format: z.enum(['keras-h5', 'keras', 'tfjs-layers', 'onnx', 'pipeline', 'ensemble']),
   sha256: z.string(),
   onnxSha256: z.string(),
   sizeBytes: z.int(),
