@@ -8,14 +8,17 @@ import { CommonwattError } from '../errors.ts';
 import type { TensorParts } from '../runtimes/frames.ts';
 import { splitRows, type Tensor } from '../runtimes/tensor.ts';
 import type { Computed } from './runner/replica.ts';
-import type { InferCall, Inference } from './serve.ts';
+import type { Engine, InferCall, Inference } from './serve.ts';
 import type { DeploymentSettings } from './settings.ts';
+import { emptyStatistics, type ModelStatistics } from './statistics.ts';
 
 export interface BatchTarget {
   use: ModelUse;
   /** False when the model's first dimension is fixed: each request is then computed alone. */
   batchable: boolean;
   settings: DeploymentSettings;
+  /** Asked before a batch is taken: undefined when a copy is in memory, else what to wait for; it rejects when none can be loaded. */
+  awake?(): Promise<void> | undefined;
   run(inputs: readonly TensorParts[]): Promise<Computed>;
   /** One request alone in a runner of its own, after a crash (see `Replica.runAlone`). */
   runAlone(inputs: readonly TensorParts[]): Promise<Computed>;
@@ -26,6 +29,8 @@ export interface BatcherOptions {
   maxBatchSize: number;
   maxQueue: number;
   accountant: Pick<Accountant, 'recordBatch'>;
+  /** Goes on counting here: a deployment whose settings change keeps its figures. */
+  statistics?: ModelStatistics;
 }
 
 interface Waiting {
@@ -38,17 +43,24 @@ interface Waiting {
   reject(error: unknown): void;
 }
 
-export class Batcher {
+export class Batcher implements Engine {
   readonly #target: BatchTarget;
   readonly #options: BatcherOptions;
   #queue: Waiting[] = [];
   #inFlight = 0;
   #scheduled = false;
+  #pending = 0;
   #idle: (() => void)[] = [];
+  readonly statistics: ModelStatistics;
 
   constructor(target: BatchTarget, options: BatcherOptions) {
     this.#target = target;
     this.#options = options;
+    this.statistics = options.statistics ?? emptyStatistics();
+  }
+
+  get pending(): number {
+    return this.#queue.length + this.#pending;
   }
 
   infer(call: InferCall): Promise<Inference> {
@@ -78,6 +90,15 @@ export class Batcher {
   }
 
   readonly #flush = () => {
+    const asleep = this.#queue.length > 0 ? this.#target.awake?.() : undefined;
+    if (asleep) {
+      this.#scheduled = true;
+      asleep.then(this.#flush, (error: unknown) => {
+        for (const waiting of this.#queue.splice(0)) waiting.reject(error);
+        this.#flush();
+      });
+      return;
+    }
     this.#scheduled = false;
     const batch = this.#take();
     if (batch.length === 0) {
@@ -85,8 +106,10 @@ export class Batcher {
       return;
     }
     this.#inFlight++;
+    this.#pending += batch.length;
     this.#compute(batch).finally(() => {
       this.#inFlight--;
+      this.#pending -= batch.length;
       this.#flush();
     });
   };

@@ -83,6 +83,16 @@ export interface Inferrer {
   infer(served: ServedVersion, call: InferCall): Promise<Inference>;
 }
 
+/** What answers the requests of one deployment: a batcher over a replica, or an ensemble of other deployments. */
+export interface Engine {
+  infer(call: InferCall): Promise<Inference>;
+  /** Resolves when nothing waits and nothing is in flight. */
+  drained(): Promise<void>;
+  /** Requests that wait or are being computed. */
+  readonly pending: number;
+  readonly statistics: ModelStatistics;
+}
+
 /** Which version of a model is meant; without either, the alias `production`, else the newest deployed. */
 export interface Route {
   version?: number | undefined;
