@@ -72,7 +72,7 @@ const contenders = {
 const results = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
 for (let round = -1; round < rounds; round++) {
   for (const [name, target] of Object.entries(contenders)) {
-    const result = await load({ ...target, body, connections, seconds: round < 0 ? 2 : seconds });
+    const result = await load({ ...target, bodies: [body], connections, seconds: round < 0 ? 2 : seconds });
     if (result.failed) throw new Error(`${name}: ${result.failed} requests failed`);
     if (round >= 0) results[name].push(result);
   }

@@ -1,6 +1,6 @@
 // Load from wrk (Debian package `wrk`): light enough to leave the cores to the servers.
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -15,21 +15,42 @@ export function requireWrk() {
   }
 }
 
-/** POSTs one body again and again; gives requests/s, p50 and p99 in ms, and how many answers were no success. */
-export async function load({ url, body, headers, connections, seconds }) {
+/**
+ * POSTs the bodies (text or bytes) one after another, again and again, over `connections`; gives requests/s, p50 and p99
+ * in ms, how many answers were no success, and the CPU seconds that the processes of `pids` and their children took
+ * per 1,000 requests. Distinct bodies keep a cache of answers from being measured instead of the model.
+ */
+export async function load({ url, bodies, headers, connections, seconds, pids = [] }) {
   const folder = mkdtempSync(join(tmpdir(), 'commonwatt-load-'));
+  bodies.forEach((body, index) => {
+    writeFileSync(join(folder, `body-${index}`), body);
+  });
   const script = join(folder, 'post.lua');
   const lua = (text) => `[==[${text}]==]`;
   writeFileSync(
     script,
-    `wrk.method = "POST"\nwrk.body = ${lua(body)}\n${Object.entries(headers)
-      .map(([name, value]) => `wrk.headers["${name}"] = ${lua(value)}`)
-      .join('\n')}
+    `local requests, at = {}, 0
+local headers = {}
+${Object.entries(headers)
+  .map(([name, value]) => `headers["${name}"] = ${lua(value)}`)
+  .join('\n')}
+init = function(args)
+  for index = 0, ${bodies.length - 1} do
+    local file = io.open("${folder}/body-" .. index, "rb")
+    requests[index] = wrk.format("POST", nil, headers, file:read("*a"))
+    file:close()
+  end
+end
+request = function()
+  at = (at + 1) % ${bodies.length}
+  return requests[at]
+end
 done = function(summary, latency, requests)
   io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
     summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout))
 end\n`,
   );
+  const before = cpuSeconds(pids);
   const text = await new Promise((resolve, reject) => {
     const child = spawn('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, url], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -42,10 +63,44 @@ end\n`,
       code === 0 ? resolve(out) : reject(new Error(`wrk ended with ${code}: ${out}`)),
     );
   });
+  const used = cpuSeconds(pids) - before;
+  rmSync(folder, { recursive: true, force: true });
   const [, requests, micros, p50, p99, failed] = /RESULT (\d+) (\d+) (\d+) (\d+) (\d+)/
     .exec(text)
     .map(Number);
-  return { perSecond: requests / (micros / 1e6), p50Ms: p50 / 1000, p99Ms: p99 / 1000, failed };
+  return {
+    perSecond: requests / (micros / 1e6),
+    p50Ms: p50 / 1000,
+    p99Ms: p99 / 1000,
+    failed,
+    cpuPer1000: used / (requests / 1000),
+  };
+}
+
+/** CPU seconds (user and system) so far of these processes and all their children, from /proc (100 ticks a second). */
+function cpuSeconds(pids) {
+  const processes = readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      const text = readFileSync(`/proc/${name}/stat`, 'utf8');
+      const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+      const [parent, user, system] = [fields[1], fields[11], fields[12]].map(Number);
+      return [{ pid: Number(name), parent, ticks: user + system }];
+    } catch {
+      return [];
+    }
+  });
+  const wanted = new Set(pids);
+  for (let grown = true; grown; ) {
+    grown = false;
+    for (const { pid, parent } of processes) {
+      if (wanted.has(parent) && !wanted.has(pid)) {
+        wanted.add(pid);
+        grown = true;
+      }
+    }
+  }
+  return processes.reduce((sum, { pid, ticks }) => sum + (wanted.has(pid) ? ticks / 100 : 0), 0);
 }
 
 export function median(values) {
