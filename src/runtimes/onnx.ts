@@ -23,9 +23,9 @@ const datatypeOf = new Map<string, Datatype>(
 
 export const onnxRuntime: Runtime = {
   name: 'onnxruntime',
-  async load(bytes) {
+  async load(bytes, { threads } = { threads: 1, executionProviders: ['cpu'] }) {
     const session = await InferenceSession.create(bytes, {
-      intraOpNumThreads: 1,
+      intraOpNumThreads: threads,
       interOpNumThreads: 1,
       executionMode: 'sequential',
       graphOptimizationLevel: 'all',

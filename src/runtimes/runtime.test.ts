@@ -31,11 +31,13 @@ function rows(...values: number[]): Tensor[] {
   ];
 }
 
+const oneThread = { threads: 1, executionProviders: ['cpu'] };
+
 const runtimes: [Runtime, () => Promise<Uint8Array>][] = [[onnxRuntime, difference]];
 
 describe.each(runtimes)('runtime $name', (runtime, model) => {
   it('loads a model from memory and computes rows of any number', async () => {
-    const loaded = await runtime.load(await model());
+    const loaded = await runtime.load(await model(), oneThread);
     expect(await loaded.run(rows(3, 1))).toEqual([
       { name: 'output', datatype: 'FP32', shape: [1, 1], data: Float32Array.of(2) },
     ]);
@@ -45,7 +47,7 @@ describe.each(runtimes)('runtime $name', (runtime, model) => {
   });
 
   it('computes several batches at once without mixing them', async () => {
-    const loaded = await runtime.load(await model());
+    const loaded = await runtime.load(await model(), oneThread);
     const answers = await Promise.all(Array.from({ length: 50 }, (_, value) => loaded.run(rows(value, 0))));
     expect(answers.map(([output]) => output?.data[0])).toEqual(
       Array.from({ length: 50 }, (_, value) => value),
@@ -54,8 +56,8 @@ describe.each(runtimes)('runtime $name', (runtime, model) => {
   });
 
   it('refuses bytes that are no model, and inputs that do not fit', async () => {
-    await expect(runtime.load(Buffer.from('no model'))).rejects.toThrow();
-    const loaded = await runtime.load(await model());
+    await expect(runtime.load(Buffer.from('no model'), oneThread)).rejects.toThrow();
+    const loaded = await runtime.load(await model(), oneThread);
     await expect(
       loaded.run([{ name: 'input', datatype: 'FP32', shape: [1, 3], data: new Float32Array(3) }]),
     ).rejects.toThrow();

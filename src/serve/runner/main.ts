@@ -12,8 +12,7 @@ import {
   readTensors,
   tensorFrame,
 } from '../../runtimes/frames.ts';
-import { onnxRuntime } from '../../runtimes/onnx.ts';
-import type { LoadedModel } from '../../runtimes/runtime.ts';
+import { type LoadedModel, runtimeFor } from '../../runtimes/runtime.ts';
 
 const gateway = new Socket({ fd: 3, readable: true, writable: true });
 const replicas = new Map<number, LoadedModel>();
@@ -26,7 +25,8 @@ function fail(frame: Frame, error: unknown) {
 }
 
 async function load(frame: Frame) {
-  replicas.set(frame.replica, await onnxRuntime.load(frame.payload));
+  const runtime = await runtimeFor(frame.payload);
+  replicas.set(frame.replica, await runtime.load(frame.payload, { threads: 1, executionProviders: ['cpu'] }));
   gateway.write(frameHead(frameKinds.loaded, frame.id, frame.replica, process.memoryUsage.rss(), 0));
 }
 
