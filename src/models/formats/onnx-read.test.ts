@@ -42,19 +42,55 @@ interface Parts {
   opset?: number;
   ir?: number;
   domain?: string;
+  ml?: number;
+  /** A node in a branch of an If, of this domain. */
+  branch?: string;
+  branchWeight?: Tensor;
 }
 
+/** What scikit-learn's classifiers give unless they are told not to. */
+const zipMap: Value = {
+  name: 'y',
+  type: {
+    value: {
+      case: 'sequenceType',
+      value: { elemType: { value: { case: 'mapType', value: { keyType: TensorProto_DataType.INT64 } } } },
+    },
+  },
+};
+
 /** y = x · w, with anything in it replaced. */
-function onnx({ inputs, outputs, weights, opset = 17, ir = 8, domain = '' }: Parts = {}): Buffer {
+function onnx(parts: Parts = {}): Buffer {
+  const { inputs, outputs, weights, opset = 17, ir = 8, domain = '', ml, branch, branchWeight } = parts;
+  const inner = {
+    name: 'inner',
+    node: [{ name: 'thing', opType: 'Thing', domain: branch ?? '', output: ['z'] }],
+    initializer: branchWeight ? [branchWeight] : [],
+  };
   return Buffer.from(
     toBinary(
       ModelProtoSchema,
       create(ModelProtoSchema, {
         irVersion: BigInt(ir),
-        opsetImport: [{ domain: '', version: BigInt(opset) }],
+        opsetImport: [
+          { domain: '', version: BigInt(opset) },
+          ...(ml === undefined ? [] : [{ domain: 'ai.onnx.ml', version: BigInt(ml) }]),
+        ],
         graph: {
           name: 'g',
-          node: [{ name: 'product', opType: 'MatMul', domain, input: ['x', 'w'], output: ['y'] }],
+          node: [
+            { name: 'product', opType: 'MatMul', domain, input: ['x', 'w'], output: ['y'] },
+            ...(branch === undefined
+              ? []
+              : [
+                  {
+                    opType: 'If',
+                    input: ['x'],
+                    output: ['z'],
+                    attribute: [{ name: 'then_branch', g: inner }],
+                  },
+                ]),
+          ],
           initializer: weights ?? [weight],
           input: inputs ?? [value('x', ['batch', 3])],
           output: outputs ?? [value('y', ['batch', 2])],
@@ -81,6 +117,19 @@ describe('an ONNX model', () => {
     expect(signature.inputs.map((input) => input.name)).toEqual(['x']);
   });
 
+  it.each([
+    [10, 'FP16'],
+    [16, 'BF16'],
+    [8, 'BYTES'],
+    [12, 'UINT32'],
+    [13, 'UINT64'],
+    [4, 'UINT16'],
+    [5, 'INT16'],
+  ])('may have inputs of ONNX type %i, which is %s', async (type, datatype) => {
+    const { signature } = await inspectArtifact(onnx({ inputs: [value('x', ['n', 3], type)] }));
+    expect(signature.inputs).toEqual([{ name: 'x', datatype, shape: [-1, 3] }]);
+  });
+
   it('is served by its own bytes', async () => {
     const bytes = onnx();
     expect((await inspectArtifact(bytes)).onnx).toBe(bytes);
@@ -90,8 +139,21 @@ describe('an ONNX model', () => {
     ['a new opset', onnx({ opset: 27 }), 'UNSUPPORTED_FORMAT', /opset 27; 7 to 26/],
     ['an old opset', onnx({ opset: 6 }), 'UNSUPPORTED_FORMAT', /opset 6/],
     ['a new IR', onnx({ ir: 14 }), 'UNSUPPORTED_FORMAT', /IR version 14/],
-    ['half precision', onnx({ inputs: [value('x', [1, 3], 10)] }), 'UNSUPPORTED_FORMAT', /FLOAT16/],
-    ['text', onnx({ inputs: [value('x', [1, 3], 8)] }), 'UNSUPPORTED_FORMAT', /STRING/],
+    [
+      '8-bit floating point',
+      onnx({ inputs: [value('x', [1, 3], 17)] }),
+      'UNSUPPORTED_FORMAT',
+      /FLOAT8E4M3FN/,
+    ],
+    ['a new ML opset', onnx({ ml: 6 }), 'UNSUPPORTED_FORMAT', /opset 6 of "ai.onnx.ml"; 1 to 5/],
+    ['a map', onnx({ outputs: [zipMap] }), 'UNSUPPORTED_FORMAT', /output "y" is not a tensor but a sequence/],
+    ['a custom operator in a branch', onnx({ branch: 'mine' }), 'UNSUPPORTED_LAYER', /"mine.Thing"/],
+    [
+      'a damaged weight in a branch',
+      onnx({ branch: '', weights: [weight], branchWeight: { ...weight, rawData: new Uint8Array(20) } }),
+      'CORRUPT_MODEL',
+      /24 bytes/,
+    ],
     ['a custom operator', onnx({ domain: 'mine' }), 'UNSUPPORTED_LAYER', /"mine.MatMul"/],
     ['no outputs', onnx({ outputs: [] }), 'CORRUPT_MODEL', /no output/],
     [

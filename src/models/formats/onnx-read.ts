@@ -1,35 +1,25 @@
 /** Inspects an ONNX model: its inputs and outputs, its operators, and whether the runtime here can load it. */
 import { fromBinary } from '@bufbuild/protobuf';
 import { CommonwattError } from '../../errors.ts';
-import { bytesPerElement } from '../../runtimes/tensor.ts';
-import type { Datatype, ModelSignature, TensorSpec } from '../models.ts';
+import type { ModelSignature, TensorSpec } from '../models.ts';
 import { quote } from '../names.ts';
 import type { LayerInfo } from './chain.ts';
-import {
-  type GraphProto,
-  type ModelProto,
-  ModelProtoSchema,
-  type TensorProto,
-  TensorProto_DataType,
-  type ValueInfoProto,
-} from './onnx_pb.ts';
+import { type ModelProto, ModelProtoSchema, TensorProto_DataType, type ValueInfoProto } from './onnx_pb.ts';
+import { allNodes, allTensors, checkTensor, datatypes, elementsOf } from './onnx-tensors.ts';
 import { damagedOnnx, type WeighLimits, weighOnnx } from './onnx-weigh.ts';
 
-/** What onnxruntime 1.30 loads: tried with every version. */
-const opsets = { min: 7, max: 26 };
-const irVersions = { min: 3, max: 13 };
-/** Domains whose operators the runtime brings along; others need libraries of their own. */
-const domains = new Set(['', 'ai.onnx', 'ai.onnx.ml', 'com.microsoft', 'ai.onnx.preview.training']);
-
-const datatypes = new Map<number, Datatype>([
-  [TensorProto_DataType.FLOAT, 'FP32'],
-  [TensorProto_DataType.DOUBLE, 'FP64'],
-  [TensorProto_DataType.INT32, 'INT32'],
-  [TensorProto_DataType.INT64, 'INT64'],
-  [TensorProto_DataType.INT8, 'INT8'],
-  [TensorProto_DataType.UINT8, 'UINT8'],
-  [TensorProto_DataType.BOOL, 'BOOL'],
+/** What onnxruntime 1.30 loads (onnx-versions.test.ts tries every one). */
+export const opsets = { min: 7, max: 26 };
+export const irVersions = { min: 3, max: 13 };
+/** Domains whose operators the runtime brings along, and their newest version; others need libraries of their own. */
+export const domains = new Map([
+  ['', opsets.max],
+  ['ai.onnx', opsets.max],
+  ['ai.onnx.ml', 5],
+  ['com.microsoft', 1],
+  ['ai.onnx.preview.training', 1],
 ]);
+
 const datatypeNames = new Map<number, string>(
   Object.entries(TensorProto_DataType).map(([name, value]) => [value, name]),
 );
@@ -47,8 +37,9 @@ export function inspectOnnx(bytes: Uint8Array, limits: WeighLimits): InspectedOn
   checkVersions(model);
   const graph = model.graph;
   if (!graph) throw damagedOnnx('it has no graph', 'graph');
-  checkOperators(model, graph);
-  const sizes = new Map(graph.initializer.map((tensor) => [tensor.name, checkInitialiser(tensor)]));
+  checkOperators(model);
+  for (const tensor of allTensors(model)) checkTensor(tensor);
+  const sizes = new Map(graph.initializer.map((tensor) => [tensor.name, Number(elementsOf(tensor))]));
   const inputs = graph.input.filter((input) => !sizes.has(input.name)).map((info) => specOf(info, 'input'));
   const outputs = graph.output.map((info) => specOf(info, 'output'));
   checkNames(inputs, 'input');
@@ -77,61 +68,35 @@ function checkVersions(model: ModelProto): void {
       'ir_version',
       `export it with an older version of the onnx package, or set model.ir_version = ${irVersions.max}`,
     );
-  const opset = model.opsetImport.find(({ domain }) => domain === '' || domain === 'ai.onnx');
-  const version = opset ? Number(opset.version) : undefined;
-  if (version !== undefined && (version < opsets.min || version > opsets.max))
-    throw unsupported(
-      `the ONNX model uses opset ${version}; ${opsets.min} to ${opsets.max} can be loaded`,
-      'opset_import',
-      'export it with opset 17, or use onnx.version_converter.convert_version(model, 17)',
-    );
   if (model.opsetImport.length === 0)
     throw damagedOnnx('it does not say which operators it uses', 'opset_import');
+  for (const { domain, version } of model.opsetImport) {
+    const max = domains.get(domain);
+    const min = max === opsets.max ? opsets.min : 1;
+    if (max === undefined || (version >= min && version <= max)) continue;
+    throw unsupported(
+      `the ONNX model uses opset ${version}${domain ? ` of ${quote(domain)}` : ''}; ${min} to ${max} can be loaded`,
+      'opset_import',
+      max === opsets.max
+        ? 'export it with opset 17, or use onnx.version_converter.convert_version(model, 17)'
+        : `name the version when exporting: target_opset={"": 17, "${domain}": ${max}} in skl2onnx and onnxmltools`,
+    );
+  }
 }
 
-function checkOperators(model: ModelProto, graph: GraphProto): void {
+function checkOperators(model: ModelProto): void {
   const own = new Set(model.functions.map((fn) => fn.domain));
-  for (const [i, node] of graph.node.entries()) {
+  let index = 0;
+  for (const node of allNodes(model)) {
+    const name = node.name || `node_${index}`;
+    index++;
     if (domains.has(node.domain) || own.has(node.domain)) continue;
     throw new CommonwattError(
       'UNSUPPORTED_LAYER',
-      `node ${quote(node.name || String(i))} is the custom operator ${quote(`${node.domain}.${node.opType}`)}, whose code is not in the file`,
-      { where: node.name || `graph.node[${i}]`, hint: 'export the model with standard ONNX operators only' },
+      `node ${quote(name)} is the custom operator ${quote(`${node.domain}.${node.opType}`)}, whose code is not in the file`,
+      { where: name.slice(0, 200), hint: 'export the model with standard ONNX operators only' },
     );
   }
-}
-
-/** The number of elements; the stored bytes must be exactly as many as the shape says. */
-function checkInitialiser(tensor: TensorProto): number {
-  const where = tensor.name.slice(0, 200);
-  let elements = 1n;
-  for (const dim of tensor.dims) {
-    if (dim < 0n) throw damagedOnnx(`tensor ${quote(tensor.name)} has a negative dimension`, where);
-    elements *= dim;
-    if (elements > BigInt(Number.MAX_SAFE_INTEGER)) break;
-  }
-  const datatype = datatypes.get(tensor.dataType);
-  const elementBytes = datatype ? bytesPerElement(datatype) : null;
-  if (elementBytes === null || tensor.rawData.length === 0) {
-    const stored =
-      tensor.floatData.length + tensor.doubleData.length + tensor.int32Data.length + tensor.int64Data.length;
-    // Other types (half precision, text, packed 4 bits) only ever store more bytes or half an element each.
-    if (datatype && elements !== BigInt(stored)) throw mismatch(tensor, elements, stored, 'elements');
-    if (
-      elements >
-      BigInt(2 * (stored + tensor.rawData.length + tensor.stringData.length + tensor.uint64Data.length) + 2)
-    )
-      throw mismatch(tensor, elements, stored, 'elements');
-  } else if (elements * BigInt(elementBytes) !== BigInt(tensor.rawData.length))
-    throw mismatch(tensor, elements * BigInt(elementBytes), tensor.rawData.length, 'bytes');
-  return Number(elements);
-}
-
-function mismatch(tensor: TensorProto, declared: bigint, stored: number, unit: string): CommonwattError {
-  return damagedOnnx(
-    `tensor ${quote(tensor.name)} declares the shape [${tensor.dims.join(', ').slice(0, 100)}] (${declared} ${unit}), but ${stored} ${unit} are stored`,
-    tensor.name.slice(0, 200),
-  );
 }
 
 function specOf(info: ValueInfoProto, what: 'input' | 'output'): TensorSpec {
@@ -141,7 +106,7 @@ function specOf(info: ValueInfoProto, what: 'input' | 'output'): TensorSpec {
     throw unsupported(
       `${label} is not a tensor but a ${type?.case?.replace(/Type$/, '') ?? 'value without a type'}`,
       info.name,
-      'export with plain tensors, for scikit-learn with options={"zipmap": False}',
+      'export with plain tensors: skl2onnx.to_onnx(model, X, options={"zipmap": False}) for scikit-learn, zipmap=False for LightGBM',
     );
   const { elemType, shape } = type.value;
   const datatype = datatypes.get(elemType);

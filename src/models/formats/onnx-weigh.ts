@@ -22,30 +22,39 @@ export function damagedOnnx(message: string, where: string, cause?: unknown): Co
   });
 }
 
-/** Throws CORRUPT_MODEL or UNSAFE_MODEL. Returns the numbers of the top-level fields that it met. */
-export function weighOnnx(bytes: Uint8Array, limits: WeighLimits): Set<number> {
-  const walk = new Walk(bytes, limits);
+/**
+ * Throws CORRUPT_MODEL or UNSAFE_MODEL; the latter for data in other files, too, unless `external` allows it. Returns
+ * whether there is such.
+ */
+export function weighOnnx(
+  bytes: Uint8Array,
+  limits: WeighLimits,
+  { external = false }: { external?: boolean } = {},
+): { external: boolean } {
+  const walk = new Walk(bytes, limits, external);
   try {
     walk.message(ModelProtoSchema, bytes.length, 0);
   } catch (error) {
     if (error instanceof CommonwattError) throw error;
     throw damagedOnnx(error instanceof Error ? error.message : 'unreadable', `byte ${walk.position}`, error);
   }
-  return walk.topLevel;
+  return { external: walk.external };
 }
 
 class Walk {
-  readonly topLevel = new Set<number>();
+  external = false;
   readonly #bytes: Uint8Array;
   readonly #reader: BinaryReader;
   readonly #limits: WeighLimits;
+  readonly #allowExternal: boolean;
   #messages = 0;
   #scalars = 0;
 
-  constructor(bytes: Uint8Array, limits: WeighLimits) {
+  constructor(bytes: Uint8Array, limits: WeighLimits, allowExternal: boolean) {
     this.#bytes = bytes;
     this.#reader = new BinaryReader(bytes);
     this.#limits = limits;
+    this.#allowExternal = allowExternal;
   }
 
   get position(): number {
@@ -60,8 +69,7 @@ class Walk {
     while (reader.pos < end) {
       const [number, wire] = reader.tag();
       const field = fieldOf(schema, number);
-      if (depth === 0) this.topLevel.add(number);
-      if (schema === TensorProtoSchema) this.#refuseExternal(number, wire, start, end);
+      if (schema === TensorProtoSchema) this.#meetExternal(number, wire, start, end);
       const inner = field?.message;
       if (inner && wire !== WireType.LengthDelimited)
         throw damagedOnnx(`${schema.name}.${field.name} is not a message`, `byte ${reader.pos}`);
@@ -94,18 +102,20 @@ class Walk {
     return innerEnd;
   }
 
-  #refuseExternal(number: number, wire: WireType, start: number, end: number): void {
+  #meetExternal(number: number, wire: WireType, start: number, end: number): void {
     const { externalData, dataLocation } = TensorProtoSchema.field;
     if (number === dataLocation.number && wire === WireType.Varint && this.#bytes[this.position] === 0)
       return;
     if (number !== externalData.number && number !== dataLocation.number) return;
+    this.external = true;
+    if (this.#allowExternal) return;
     const { name } = fromBinary(TensorProtoSchema, this.#bytes.subarray(start, end));
     throw new CommonwattError(
       'UNSAFE_MODEL',
       `tensor ${JSON.stringify(name.slice(0, 80))} keeps its data in another file`,
       {
         where: name.slice(0, 200),
-        hint: 'save the model as one file: onnx.save_model(model, "model.onnx", save_as_external_data=False)',
+        hint: 'import the file from its own folder with `commonwatt import FOLDER/model.onnx`, or save the model as one file: onnx.save_model(model, "model.onnx", save_as_external_data=False)',
       },
     );
   }
