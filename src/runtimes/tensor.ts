@@ -137,6 +137,13 @@ export function unpackBytes(packed: Uint8Array): Uint8Array[] {
   return elements;
 }
 
+/** How many elements a BYTES tensor holds, counted in place. Throws a RangeError when a length runs past the end. */
+export function countElements(packed: Uint8Array): number {
+  let count = 0;
+  for (let at = 0; at < packed.length; count++) at = endOfElement(packed, at);
+  return count;
+}
+
 function endOfElement(packed: Uint8Array, at: number): number {
   const [a, b, c, d] = [packed[at], packed[at + 1], packed[at + 2], packed[at + 3]];
   if (a === undefined || b === undefined || c === undefined || d === undefined)

@@ -45,28 +45,37 @@ export async function viewServed(
 }
 
 /** How a door reads its request and writes its answer. */
-export interface Door<Written> {
+export interface Door<Request extends InferRequest, Written> {
   requestId: string;
-  read(signature: ModelSignature): InferRequest;
+  /** False: the caller wants this computed, and no trace of it kept (`Cache-Control: no-store`). */
+  reuse?: boolean;
+  /** When the caller stops waiting (`performance.now()`), as the protocol around the request says. */
+  deadlineAtMs?: number | undefined;
+  read(signature: ModelSignature): Request;
   /** Called with the call before it is made: the door cancels it when its caller leaves. */
   watch(call: InferCall): void;
-  write(inference: Inference, served: ServedVersion, request: InferRequest): Written;
+  write(inference: Inference, served: ServedVersion, request: Request): Written;
 }
 
 /** Reads, computes, writes. The admission is settled by what was computed, and released when nothing was. */
-export async function answer<Written>(
-  { deployments }: InferenceHouse,
+export async function answer<Request extends InferRequest, Written>(
+  { gate, deployments }: Pick<InferenceHouse, 'gate' | 'deployments'>,
   ref: ModelRef,
   admission: Admission,
-  door: Door<Written>,
+  door: Door<Request, Written>,
 ): Promise<Written> {
   let served: ServedVersion;
-  let request: InferRequest;
+  let request: Request;
   let inference: Inference;
   try {
     served = deployments.served(admission.model.id, ref);
     request = door.read(served.signature);
-    const call = new InferCall(request.inputs, contextOf(door.requestId, admission));
+    const call = new InferCall(request.inputs, contextOf(door.requestId, admission), {
+      priority: request.priority,
+      deadlineAtMs: earlier(door.deadlineAtMs, request.timeoutMs),
+      reuse: door.reuse,
+      policyVersion: gate.policyVersion,
+    });
     door.watch(call);
     inference = await deployments.infer(served, call);
   } catch (error) {
@@ -75,6 +84,12 @@ export async function answer<Written>(
   }
   admission.settle();
   return door.write(inference, served, request);
+}
+
+function earlier(deadlineAtMs: number | undefined, timeoutMs: number | undefined): number | undefined {
+  if (timeoutMs === undefined) return deadlineAtMs;
+  const until = performance.now() + timeoutMs;
+  return deadlineAtMs === undefined ? until : Math.min(deadlineAtMs, until);
 }
 
 function contextOf(requestId: string, { principal, grant }: Admission): WorkContext {

@@ -13,6 +13,7 @@ import {
   type TensorData,
   viewOf,
 } from '../../runtimes/tensor.ts';
+import { wantedOutputs } from './outputs.ts';
 import {
   type InferTensorContents,
   InferTensorContentsSchema,
@@ -29,7 +30,6 @@ import {
   type InferRequest,
   invalid,
   orderInputs,
-  wantedOutputs,
 } from './tensors.ts';
 
 type Field = Exclude<keyof InferTensorContents, '$typeName' | '$unknown'>;
@@ -86,9 +86,11 @@ export function readInferRequest(request: ModelInferRequest, signature: ModelSig
       return { name: spec.name, datatype: spec.datatype, shape, data };
     }),
     outputs: wantedOutputs(
-      outputs.map(({ name }) => name),
+      outputs.map(({ name }) => ({ name })),
       signature.outputs,
     ),
+    priority: undefined,
+    timeoutMs: undefined,
   };
 }
 

@@ -23,13 +23,13 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { CommonwattError } from '../../errors.ts';
 import type { Principal } from '../../gate/gate.ts';
 import type { TensorSpec } from '../../models/models.ts';
-import type { Inference } from '../../serve/serve.ts';
 import { bearerKey } from '../guard.ts';
 import { requestIds } from '../request-ids.ts';
 import { answer, type InferenceHouse, modelRef, platform, viewServed } from './answer.ts';
 import { type GrpcLog, hangUpAfterwards, refusalOf, refuse, requestIdHeader } from './grpc-errors.ts';
 import { footprintParameters } from './grpc-footprint.ts';
 import { readInferRequest, writeOutputs } from './grpc-tensors.ts';
+import { chooseOutputs } from './outputs.ts';
 import { GRPCInferenceService, type ModelInferRequest } from './proto/open_inference_grpc_pb.ts';
 
 export interface GrpcOptions {
@@ -179,7 +179,7 @@ function inferenceService(router: ConnectRouter, house: InferenceHouse): void {
           modelVersion: String(version),
           id,
           parameters: footprintParameters(inference.footprint, requestId, context.responseHeader),
-          ...writeOutputs(chosen(inference, outputs), isRaw(request)),
+          ...writeOutputs(chooseOutputs(inference.outputs, outputs), isRaw(request)),
         }),
       });
     },
@@ -210,10 +210,6 @@ function principalOf(context: HandlerContext): Principal {
 
 function isRaw({ rawInputContents }: ModelInferRequest): boolean {
   return rawInputContents.length > 0;
-}
-
-function chosen({ outputs }: Inference, wanted: string[] | undefined) {
-  return wanted ? outputs.filter(({ name }) => wanted.includes(name)) : outputs;
 }
 
 function tensorMetadata({ name, datatype, shape }: TensorSpec) {

@@ -6,15 +6,13 @@
  */
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { impactText } from '../../energy/footprint.ts';
-import { CommonwattError } from '../../errors.ts';
 import type { Admission } from '../../gate/gate.ts';
 import type { ModelRef, TensorSpec } from '../../models/models.ts';
-import type { Inference } from '../../serve/serve.ts';
 import { principalOf } from '../guard.ts';
 import { answer, type InferenceHouse, modelRef, platform, viewServed } from './answer.ts';
+import { headerLengthHeader, readHeaderLength } from './binary.ts';
 import { parseInferRequest } from './parse.ts';
-import { renderInferAnswer } from './render.ts';
+import { type RenderedAnswer, renderAnswer } from './render.ts';
 
 interface ModelParams {
   model: string;
@@ -86,37 +84,27 @@ export async function inferenceRoutes(app: FastifyInstance, house: InferenceHous
     return answer(house, ref, admission, {
       requestId: request.id,
       read: (signature) => {
-        refuseBinaryData(request);
-        return parseInferRequest(request.body ?? Buffer.alloc(0), signature);
+        const headerLength = readHeaderLength(request.headers[headerLengthHeader]);
+        return parseInferRequest(request.body ?? Buffer.alloc(0), signature, headerLength);
       },
       watch: (call) => reply.raw.once('close', () => call.cancel()),
-      write: (inference, { version }, { id, outputs }) => {
-        const head = { modelName: request.params.model, version, id, wanted: outputs };
-        send(reply, inference, renderInferAnswer(head, inference));
+      write: (inference, { version }, { id, outputs, binaryOutputs }) => {
+        const head = { modelName: request.params.model, version, id, wanted: outputs, binaryOutputs };
+        send(reply, renderAnswer(head, inference));
       },
     });
   }
 }
 
 /** Straight to the socket, in one write: the framework's own way costs more than the rest of the answer. */
-function send(reply: FastifyReply, { footprint }: Inference, text: string): void {
+function send(reply: FastifyReply, { headers: own, body }: RenderedAnswer): void {
   reply.hijack();
   const headers: OutgoingHttpHeaders = {};
   for (const [name, value] of Object.entries(reply.getHeaders()))
     if (value !== undefined) headers[name] = value;
-  headers['content-type'] = 'application/json; charset=utf-8';
-  headers['content-length'] = Buffer.byteLength(text);
-  const { energyWh, carbonGCo2e } = impactText(footprint);
-  if (energyWh !== null) headers['x-commonwatt-energy-wh'] = energyWh;
-  if (carbonGCo2e !== null) headers['x-commonwatt-carbon-gco2e'] = carbonGCo2e;
-  reply.raw.writeHead(200, headers).end(text);
-}
-
-function refuseBinaryData({ headers }: FastifyRequest): void {
-  if (headers['inference-header-content-length'] === undefined) return;
-  throw new CommonwattError('INVALID_REQUEST', 'the binary tensor data extension is not spoken here yet', {
-    hint: 'send the tensors as JSON (binary_data=False in tritonclient)',
-  });
+  for (let at = 0; at < own.length; at += 2) headers[own[at] ?? ''] = own[at + 1];
+  headers['content-length'] = Buffer.byteLength(body);
+  reply.raw.writeHead(200, headers).end(body);
 }
 
 function refOf({ model, version }: ModelParams): ModelRef {

@@ -1,60 +1,119 @@
 /**
- * Reads an inference request of the Open Inference Protocol (REST, JSON tensors) into tensors that fit the
- * model's signature, or says what was wrong, where, and what would be right.
+ * Reads an inference request of the Open Inference Protocol (REST; tensors as JSON, as binary data, or some of each)
+ * into tensors that fit the model's signature, or says what was wrong, where, and what would be right.
  * Source: kserve/open-inference-protocol, specification/protocol/inference_rest.md.
  */
-import { CommonwattError } from '../../errors.ts';
 import type { ModelSignature, TensorSpec } from '../../models/models.ts';
-import { elementsOf, emptyData, type Tensor } from '../../runtimes/tensor.ts';
+import type { Tensor } from '../../runtimes/tensor.ts';
+import { BinaryPart, readRawBody } from './binary.ts';
+import { isObject, parseJson } from './json.ts';
+import { readJsonData } from './json-data.ts';
+import { type GivenOutput, type WantedOutput, wantedOutputs } from './outputs.ts';
 import {
-  checkCount,
+  countParameter,
+  flagParameter,
+  parametersOf,
+  readSchedule,
+  refuseSharedMemory,
+} from './parameters.ts';
+import {
   checkDatatype,
   checkShape,
   describe,
-  fill,
   type InferRequest,
   invalid,
   orderInputs,
-  wantedOutputs,
+  show,
 } from './tensors.ts';
 
-export function parseInferRequest(body: Buffer, signature: ModelSignature): InferRequest {
-  const request = parseJson(body);
-  if (!isObject(request)) throw invalid('the request', 'must be a JSON object with "inputs"', 'body');
-  const { id, inputs, outputs } = request;
-  if (id !== undefined && typeof id !== 'string') throw invalid('"id"', 'must be a string', 'id');
-  if (!Array.isArray(inputs))
-    throw invalid(
-      '"inputs"',
-      `is missing or not an array; the model wants ${describe(signature.inputs)}`,
-      'inputs',
-    );
-  if (outputs !== undefined && !Array.isArray(outputs))
-    throw invalid('"outputs"', 'must be an array of objects with a name', 'outputs');
-  return {
-    id,
-    inputs: orderInputs(inputs.map(inputObject), signature.inputs, parseTensor),
-    outputs: outputs && wantedOutputs(outputs.map(nameOf), signature.outputs),
-  };
+/** A request over REST, whose answer may carry raw bytes. */
+export interface RestRequest extends InferRequest {
+  /** Outputs leave as raw bytes unless they say otherwise themselves. */
+  binaryOutputs: boolean;
 }
 
-function parseJson(body: Buffer): unknown {
-  if (body.length === 0)
-    throw new CommonwattError('MALFORMED_JSON', 'the request has no body', {
-      hint: 'send a JSON object with "inputs"',
-    });
-  try {
-    return JSON.parse(body.toString('utf8'));
-  } catch (cause) {
-    throw new CommonwattError(
-      'MALFORMED_JSON',
-      `the body is not valid JSON: ${(cause as Error).message.slice(0, 120)}`,
-      {
-        hint: 'NaN and Infinity have no JSON form',
-        cause,
-      },
-    );
+/** `headerLength`: bytes of JSON at the beginning of the body; undefined: all of it. Throws only what is the caller's fault. */
+export function parseInferRequest(
+  body: Buffer,
+  signature: ModelSignature,
+  headerLength?: number,
+): RestRequest {
+  if (headerLength === 0) {
+    const inputs = readRawBody(body, signature.inputs);
+    checkRanks(inputs, signature.inputs);
+    return { ...unnamed, inputs };
   }
+  const binary = headerLength === undefined ? undefined : new BinaryPart(body, headerLength);
+  const json = headerLength === undefined ? body : body.subarray(0, headerLength);
+  const request = parseJson(json, signature.inputs.some(isLong));
+  if (!isObject(request)) throw invalid('the request', 'must be a JSON object with "inputs"', 'body');
+  const { id } = request;
+  if (id !== undefined && typeof id !== 'string') throw invalid('"id"', 'must be a string', 'id');
+  const parameters = parametersOf(request.parameters, 'parameters');
+  const binaryOutputs = flagParameter(parameters, 'binary_data_output', 'parameters') ?? false;
+  const { priority, timeoutMs } = readSchedule(parameters);
+  const inputs = readInputs(request.inputs, signature.inputs, binary);
+  binary?.end();
+  const outputs = readOutputs(request.outputs, signature.outputs);
+  checkForms(outputs, binaryOutputs, signature.outputs);
+  return { id, inputs, outputs, binaryOutputs, priority, timeoutMs };
+}
+
+const unnamed = {
+  id: undefined,
+  outputs: undefined,
+  binaryOutputs: true,
+  priority: undefined,
+  timeoutMs: undefined,
+} as const;
+
+function checkRanks(inputs: readonly Tensor[], specs: readonly TensorSpec[]): void {
+  inputs.forEach(({ shape }, index) => {
+    const spec = specs[index];
+    if (spec) checkShape(shape, spec, 'the body');
+  });
+}
+
+function isLong({ datatype }: TensorSpec): boolean {
+  return datatype === 'INT64' || datatype === 'UINT64';
+}
+
+function readInputs(given: unknown, specs: readonly TensorSpec[], binary: BinaryPart | undefined): Tensor[] {
+  if (!Array.isArray(given))
+    throw invalid('"inputs"', `is missing or not an array; the model wants ${describe(specs)}`, 'inputs');
+  return orderInputs(given.map(inputObject), specs, (input, spec, where) => {
+    checkDatatype(input.datatype, spec, where);
+    const shape = checkShape(input.shape, spec, where);
+    const data = readData(input, spec, shape, where, binary);
+    return { name: spec.name, datatype: spec.datatype, shape, data };
+  });
+}
+
+function readData(
+  input: Record<string, unknown>,
+  spec: TensorSpec,
+  shape: readonly number[],
+  where: string,
+  binary: BinaryPart | undefined,
+) {
+  if (input.parameters === undefined) return readJsonData(input.data, spec, shape, `${where}.data`);
+  const parameters = parametersOf(input.parameters, `${where}.parameters`);
+  refuseSharedMemory(parameters, where);
+  const size = countParameter(parameters, 'binary_data_size', `${where}.parameters`);
+  if (size === undefined) return readJsonData(input.data, spec, shape, `${where}.data`);
+  if (input.data !== undefined)
+    throw invalid(
+      `${where}.data`,
+      'is given although binary_data_size is; use one of the two',
+      `${where}.data`,
+    );
+  if (!binary)
+    throw invalid(
+      `${where}.parameters.binary_data_size`,
+      'is given, but no header Inference-Header-Content-Length says where the binary data begins',
+      where,
+    );
+  return binary.take(size, spec, shape, where);
 }
 
 function inputObject(input: unknown, index: number): Record<string, unknown> {
@@ -63,45 +122,39 @@ function inputObject(input: unknown, index: number): Record<string, unknown> {
   throw invalid(where, 'must be an object with name, shape, datatype and data', where);
 }
 
-function nameOf(output: unknown): unknown {
-  return isObject(output) ? output.name : undefined;
+function readOutputs(given: unknown, specs: readonly TensorSpec[]): WantedOutput[] | undefined {
+  if (given === undefined) return undefined;
+  if (!Array.isArray(given)) throw invalid('"outputs"', 'must be an array of objects with a name', 'outputs');
+  return wantedOutputs(given.map(outputObject), specs);
 }
 
-function parseTensor(input: Record<string, unknown>, spec: TensorSpec, where: string): Tensor {
-  const { data } = input;
-  checkDatatype(input.datatype, spec, where);
-  const shape = checkShape(input.shape, spec, where);
-  if (!Array.isArray(data))
-    throw invalid(
-      `${where}.data`,
-      'is missing or not an array (the binary tensor extension is not spoken here yet)',
-      `${where}.data`,
-    );
-  const nested = Array.isArray(data[0]);
-  if (!nested) checkCount(data.length, shape, `${where}.data`);
-  const flat = nested ? flatten(data, shape, `${where}.data`) : data;
-  const values = emptyData(spec.datatype, elementsOf(shape));
-  fill(values, flat, spec.datatype, `${where}.data`);
-  return { name: spec.name, datatype: spec.datatype, shape, data: values };
-}
-
-/** Row-major flattening of nested data, refusing any depth or length but the declared one. */
-function flatten(data: unknown[], shape: readonly number[], where: string): unknown[] {
-  const flat: unknown[] = [];
-  const walk = (level: unknown, depth: number, at: string) => {
-    if (depth === shape.length) {
-      flat.push(level);
-      return;
-    }
-    if (!Array.isArray(level)) throw invalid(at, 'is not an array as deep as the shape', at);
-    if (level.length !== shape[depth])
-      throw invalid(at, `has ${level.length} elements; the shape says ${shape[depth]}`, at);
-    for (let index = 0; index < level.length; index++) walk(level[index], depth + 1, `${at}[${index}]`);
+function outputObject(output: unknown, index: number): GivenOutput {
+  const where = `outputs[${index}]`;
+  if (!isObject(output)) throw invalid(where, `is ${show(output)}, not an object with a name`, where);
+  if (output.parameters === undefined) return { name: output.name };
+  const parameters = parametersOf(output.parameters, `${where}.parameters`);
+  refuseSharedMemory(parameters, where);
+  return {
+    name: output.name,
+    classes: countParameter(parameters, 'classification', `${where}.parameters`),
+    binary: flagParameter(parameters, 'binary_data', `${where}.parameters`),
   };
-  walk(data, 0, where);
-  return flat;
 }
 
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+/** Refused before anything is computed: an answer that could not be written. */
+function checkForms(
+  wanted: readonly WantedOutput[] | undefined,
+  binaryOutputs: boolean,
+  specs: readonly TensorSpec[],
+): void {
+  for (const { name, datatype } of specs) {
+    if (datatype !== 'FP16' && datatype !== 'BF16') continue;
+    const own = wanted?.find((output) => output.name === name);
+    if ((wanted && !own) || (own?.binary ?? binaryOutputs)) continue;
+    throw invalid(
+      `output ${show(name)}`,
+      `is ${datatype}, which has no JSON form; ask for it as binary data (binary_data or binary_data_output)`,
+      'outputs',
+    );
+  }
 }

@@ -1,35 +1,123 @@
-/** Writes an inference answer of the Open Inference Protocol as JSON text, with the footprint in `usage.impact`. */
+/**
+ * Writes an inference answer of the Open Inference Protocol: JSON with the footprint in `usage.impact`, raw bytes of
+ * the outputs that are wanted so behind it, and the headers that say where the answer came from.
+ */
+import { isUtf8 } from 'node:buffer';
 import { impactText } from '../../energy/footprint.ts';
-import type { Inference, Tensor } from '../../serve/serve.ts';
+import { CommonwattError } from '../../errors.ts';
+import { type Tensor, unpackBytes } from '../../runtimes/tensor.ts';
+import type { Inference } from '../../serve/serve.ts';
+import { chooseOutputs, type WantedOutput } from './outputs.ts';
 
 export interface AnswerHead {
   modelName: string;
   version: number;
   id: string | undefined;
-  /** Names of the outputs that are wanted; undefined: all. */
-  wanted: string[] | undefined;
+  /** undefined: all. */
+  wanted: readonly WantedOutput[] | undefined;
+  binaryOutputs: boolean;
 }
 
-export function renderInferAnswer(
-  { modelName, version, id, wanted }: AnswerHead,
-  { outputs, footprint }: Inference,
+export interface RenderedAnswer {
+  /** name, value, name, value, …; all but the length. */
+  headers: string[];
+  body: string | Buffer;
+}
+
+export function renderAnswer(head: AnswerHead, inference: Inference): RenderedAnswer {
+  const { wanted, binaryOutputs } = head;
+  const raw: Uint8Array[] = [];
+  const outputs: string[] = [];
+  for (const output of chooseOutputs(inference.outputs, wanted)) {
+    const own = wanted?.find(({ name }) => name === output.name)?.binary;
+    if (!(own ?? binaryOutputs)) {
+      outputs.push(renderTensor(output));
+      continue;
+    }
+    const bytes = rawBytes(output);
+    raw.push(bytes);
+    outputs.push(`{${named(output)},"parameters":{"binary_data_size":${bytes.length}}}`);
+  }
+  const json = renderHead(head, outputs.join(','), inference);
+  const headers = answerHeaders(inference);
+  if (!wantsRaw(head)) {
+    headers.push('content-type', 'application/json; charset=utf-8');
+    return { headers, body: json };
+  }
+  const text = Buffer.from(json);
+  headers.push('content-type', 'application/octet-stream');
+  headers.push('inference-header-content-length', String(text.length));
+  return { headers, body: Buffer.concat([text, ...raw]) };
+}
+
+/** What every door over HTTP says of an answer in headers. */
+export function answerHeaders({ footprint, source, queueMs, computeMs }: Inference): string[] {
+  const { energyWh, carbonGCo2e } = impactText(footprint);
+  const headers = [
+    'x-commonwatt-source',
+    source,
+    'server-timing',
+    `queue;dur=${queueMs.toFixed(3)}, compute;dur=${computeMs.toFixed(3)}`,
+  ];
+  if (energyWh !== null) headers.push('x-commonwatt-energy-wh', energyWh);
+  if (carbonGCo2e !== null) headers.push('x-commonwatt-carbon-gco2e', carbonGCo2e);
+  return headers;
+}
+
+/** Any output as raw bytes makes the answer one with a binary part, even when that part is empty. */
+function wantsRaw({ wanted, binaryOutputs }: AnswerHead): boolean {
+  return wanted ? wanted.some(({ binary }) => binary ?? binaryOutputs) : binaryOutputs;
+}
+
+function renderHead(
+  { modelName, version, id }: AnswerHead,
+  outputs: string,
+  { footprint }: Inference,
 ): string {
-  const given = wanted ? outputs.filter(({ name }) => wanted.includes(name)) : outputs;
   const idPart = id === undefined ? '' : `"id":${JSON.stringify(id)},`;
-  return `{"model_name":${JSON.stringify(modelName)},"model_version":"${version}",${idPart}"outputs":[${given.map(renderTensor).join(',')}],"usage":{"impact":${impactText(footprint).json}}}`;
+  return `{"model_name":${JSON.stringify(modelName)},"model_version":"${version}",${idPart}"outputs":[${outputs}],"usage":{"impact":${impactText(footprint).json}}}`;
 }
 
-function renderTensor({ name, datatype, shape, data }: Tensor): string {
-  return `{"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[${shape.join(',')}],"data":[${renderData(datatype, data)}]}`;
+function rawBytes({ data }: Tensor): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
 }
 
-function renderData(datatype: Tensor['datatype'], data: Tensor['data']): string {
+function renderTensor(tensor: Tensor): string {
+  return `{${named(tensor)},"data":[${renderData(tensor)}]}`;
+}
+
+function named({ name, datatype, shape }: Tensor): string {
+  return `"name":${JSON.stringify(name)},"datatype":"${datatype}","shape":[${shape.join(',')}]`;
+}
+
+/** The elements as JSON, separated by commas. */
+export function renderData({ name, datatype, data }: Tensor): string {
   if (data instanceof Float32Array || data instanceof Float64Array) {
     const values: string[] = [];
     // NaN and infinities have no JSON form; null says so instead of breaking the document.
     for (const value of data) values.push(Number.isFinite(value) ? String(value) : 'null');
     return values.join(',');
   }
+  if (datatype === 'BYTES') return renderTexts(name, data as Uint8Array);
   const text = data.join(',');
   return datatype === 'BOOL' ? text.replaceAll('1', 'true').replaceAll('0', 'false') : text;
+}
+
+function renderTexts(name: string, packed: Uint8Array): string {
+  if (!isUtf8Throughout(packed))
+    throw new CommonwattError(
+      'INVALID_REQUEST',
+      `output ${JSON.stringify(name)} holds bytes that are no text`,
+      {
+        where: 'outputs',
+        hint: 'ask for it as binary data (binary_data or binary_data_output)',
+      },
+    );
+  return unpackBytes(packed)
+    .map((bytes) => JSON.stringify(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()))
+    .join(',');
+}
+
+function isUtf8Throughout(packed: Uint8Array): boolean {
+  return unpackBytes(packed).every((bytes) => isUtf8(bytes));
 }
