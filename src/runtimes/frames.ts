@@ -3,8 +3,11 @@
  *
  *   frame  = u32 length of what follows ‖ u8 kind ‖ u32 id ‖ u32 replica ‖ f64 number ‖ payload        (little-endian)
  *   tensor = u8 datatype ‖ u8 rank ‖ u16 name length ‖ rank × u32 dimension ‖ u32 byte length ‖ name ‖ bytes
- *   payload of LOAD: the model's bytes; of RUN and RESULT: u8 count ‖ tensors; of FAILED: a message in UTF-8.
- * `number` carries the wall time of a computation in ns (RESULT) or the runner's resident bytes (LOADED).
+ *   payload of LOAD: u8 threads ‖ u8 count ‖ count × (u8 length ‖ execution provider) ‖ the model's bytes;
+ *   of RUN: u16 count ‖ tensors; of RESULT: f64 ns of reading inputs ‖ f64 ns of writing outputs ‖ u16 count ‖ tensors;
+ *   of FAILED: a message in UTF-8.
+ * `number` carries the wall time of the computation itself in ns (RESULT), the runner's resident bytes (LOADED,
+ * UNLOADED, ALIVE) or 1 where the fault is the execution provider's and not the model's (FAILED).
  */
 import {
   bytesPerElement,
@@ -16,6 +19,7 @@ import {
   type TensorData,
 } from './tensor.ts';
 
+/** Frames are private to one gateway and its runners, which are of the same build: no version is spoken. */
 export const frameKinds = {
   load: 1,
   unload: 2,
@@ -24,6 +28,9 @@ export const frameKinds = {
   unloaded: 5,
   result: 6,
   failed: 7,
+  /** Is anybody there? Answered by `alive`. */
+  ping: 8,
+  alive: 9,
 } as const;
 export type FrameKind = (typeof frameKinds)[keyof typeof frameKinds];
 
@@ -36,8 +43,9 @@ export interface Frame {
 }
 
 const headerBytes = 1 + 4 + 4 + 8;
+const timesBytes = 16;
 /** A frame larger than this is a fault of the peer, not a tensor. */
-const maxFrameBytes = 0x7fffffff;
+const largestFrameBytes = 0x7fffffff;
 
 export function frameHead(
   kind: FrameKind,
@@ -66,6 +74,37 @@ function writeHead(
   target.writeDoubleLE(number, 13);
 }
 
+/** What LOAD says before the model's bytes, which follow as they are. */
+export function loadHead(
+  id: number,
+  replica: number,
+  { threads, executionProviders }: LoadOptions,
+  modelBytes: number,
+): Buffer {
+  const options = Buffer.concat([
+    Buffer.of(threads, executionProviders.length),
+    ...executionProviders.flatMap((name) => [Buffer.of(name.length), Buffer.from(name, 'latin1')]),
+  ]);
+  return Buffer.concat([frameHead(frameKinds.load, id, replica, 0, options.length + modelBytes), options]);
+}
+
+export function readLoad(payload: Buffer): LoadOptions & { bytes: Buffer } {
+  const threads = payload.readUInt8(0);
+  const executionProviders: string[] = [];
+  let at = 2;
+  for (let count = payload.readUInt8(1); count > 0; count--) {
+    const end = at + 1 + payload.readUInt8(at);
+    executionProviders.push(payload.toString('latin1', at + 1, end));
+    at = end;
+  }
+  return { threads, executionProviders, bytes: payload.subarray(at) };
+}
+
+interface LoadOptions {
+  threads: number;
+  executionProviders: readonly string[];
+}
+
 /** One input of a batch: the parts of its callers, laid one after another along the first dimension. */
 export interface TensorParts {
   name: string;
@@ -74,14 +113,43 @@ export interface TensorParts {
   parts: readonly TensorData[];
 }
 
-export function tensorFrame(
+/** One batch to compute, ready to be sent. */
+export function runFrame(id: number, replica: number, tensors: readonly TensorParts[]): Buffer {
+  return filledFrame(frameKinds.run, id, replica, 0, tensors, 0);
+}
+
+/** The answer to RUN. */
+export function resultFrame(
+  { id, replica }: Pick<Frame, 'id' | 'replica'>,
+  times: { inputNs: number; computeNs: number },
+  tensors: readonly TensorParts[],
+): Buffer {
+  const start = process.hrtime.bigint();
+  const frame = filledFrame(frameKinds.result, id, replica, times.computeNs, tensors, timesBytes);
+  const at = frame.writeDoubleLE(times.inputNs, 4 + headerBytes);
+  frame.writeDoubleLE(Number(process.hrtime.bigint() - start), at);
+  return frame;
+}
+
+/** The times and the tensors of RESULT. Throws a RangeError. */
+export function readResult({ number, payload }: Frame) {
+  return {
+    outputs: readTensors(payload.subarray(timesBytes)),
+    computeNs: number,
+    inputNs: payload.readDoubleLE(0),
+    outputNs: payload.readDoubleLE(8),
+  };
+}
+
+function filledFrame(
   kind: FrameKind,
   id: number,
   replica: number,
   number: number,
   tensors: readonly TensorParts[],
+  before: number,
 ): Buffer {
-  let payloadBytes = 1;
+  let payloadBytes = before + 2;
   const names = tensors.map((tensor) => Buffer.from(tensor.name));
   tensors.forEach((tensor, index) => {
     payloadBytes += 8 + tensor.shape.length * 4 + (names[index]?.length ?? 0);
@@ -89,8 +157,8 @@ export function tensorFrame(
   });
   const frame = Buffer.allocUnsafe(4 + headerBytes + payloadBytes);
   writeHead(frame, kind, id, replica, number, payloadBytes);
-  let at = 4 + headerBytes;
-  at = frame.writeUInt8(tensors.length, at);
+  let at = 4 + headerBytes + before;
+  at = frame.writeUInt16LE(tensors.length, at);
   tensors.forEach((tensor, index) => {
     const name = names[index] ?? Buffer.alloc(0);
     at = frame.writeUInt8(datatypes.indexOf(tensor.datatype), at);
@@ -116,8 +184,8 @@ function partsBytes({ parts }: TensorParts): number {
 /** Decodes the tensors of a payload into arrays of their own (aligned, independent of the socket's buffer). */
 export function readTensors(payload: Buffer): Tensor[] {
   const tensors: Tensor[] = [];
-  const count = payload.readUInt8(0);
-  let at = 1;
+  const count = payload.readUInt16LE(0);
+  let at = 2;
   for (let index = 0; index < count; index++) {
     const datatype = datatypes[payload.readUInt8(at)];
     if (!datatype) throw new RangeError('frame with an unknown datatype');
@@ -139,40 +207,92 @@ export function readTensors(payload: Buffer): Tensor[] {
     at += byteLength;
     tensors.push({ name, datatype, shape, data });
   }
+  if (at !== payload.length) throw new RangeError(`frame with ${payload.length - at} bytes too many`);
   return tensors;
 }
 
-/** Cuts a stream of chunks into frames. Feed it every chunk; it calls back once for each whole frame. */
+/**
+ * Cuts a stream of chunks into frames. Feed it every chunk; it calls back once for each whole frame, whose payload
+ * is a view into what was received. A frame larger than a chunk is gathered in one buffer of its size, so that a model
+ * of 1 GB is in memory once and not twice.
+ */
 export class FrameReader {
   readonly #onFrame: (frame: Frame) => void;
-  #chunks: Buffer[] = [];
-  #buffered = 0;
-  #wanted = 4;
+  readonly #maxBytes: number;
+  /** The beginning of a frame whose length is not known yet, or all that came of a frame that is. */
+  #partial: Buffer = empty;
+  #filled = 0;
 
-  constructor(onFrame: (frame: Frame) => void) {
+  /** Throws a RangeError from `push` when a frame announces more than `maxBytes`. */
+  constructor(onFrame: (frame: Frame) => void, maxBytes: number = largestFrameBytes) {
     this.#onFrame = onFrame;
+    this.#maxBytes = maxBytes;
   }
 
   push(chunk: Buffer): void {
-    this.#chunks.push(chunk);
-    this.#buffered += chunk.length;
-    if (this.#buffered < this.#wanted) return;
-    let data = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#buffered);
-    while (data.length >= 4) {
-      const length = data.readUInt32LE(0);
-      if (length < headerBytes || length > maxFrameBytes) throw new RangeError(`frame of ${length} bytes`);
-      if (data.length < 4 + length) break;
-      this.#onFrame({
-        kind: data.readUInt8(4) as FrameKind,
-        id: data.readUInt32LE(5),
-        replica: data.readUInt32LE(9),
-        number: data.readDoubleLE(13),
-        payload: data.subarray(4 + headerBytes, 4 + length),
-      });
-      data = data.subarray(4 + length);
+    let data = chunk;
+    if (this.#filled > 0) {
+      data = this.#complete(data);
+      if (this.#filled > 0) return;
     }
-    this.#chunks = data.length > 0 ? [data] : [];
-    this.#buffered = data.length;
-    this.#wanted = data.length >= 4 ? 4 + data.readUInt32LE(0) : 4;
+    while (data.length >= 4) {
+      const length = this.#length(data);
+      if (data.length < length) break;
+      this.#emit(data.subarray(0, length));
+      data = data.subarray(length);
+    }
+    if (data.length > 0) this.#keep(data);
+  }
+
+  /** Adds to the frame that was begun; returns what is left for the next ones. */
+  #complete(chunk: Buffer): Buffer {
+    let from = 0;
+    if (this.#filled < 4) {
+      from = chunk.copy(this.#partial, this.#filled, 0, 4 - this.#filled);
+      this.#filled += from;
+      if (this.#filled < 4) return empty;
+      this.#grow();
+    }
+    const copied = chunk.copy(this.#partial, this.#filled, from);
+    this.#filled += copied;
+    if (this.#filled < this.#partial.length) return empty;
+    const whole = this.#partial;
+    this.#partial = empty;
+    this.#filled = 0;
+    this.#emit(whole);
+    return chunk.subarray(from + copied);
+  }
+
+  #keep(data: Buffer) {
+    this.#partial = Buffer.allocUnsafe(4);
+    this.#filled = data.copy(this.#partial, 0, 0, 4);
+    if (this.#filled < 4) return;
+    this.#grow();
+    this.#filled += data.copy(this.#partial, 4, 4);
+  }
+
+  /** Makes room for the frame whose length has been read. */
+  #grow() {
+    const head = this.#partial;
+    this.#partial = Buffer.allocUnsafeSlow(this.#length(head));
+    head.copy(this.#partial);
+  }
+
+  #length(data: Buffer): number {
+    const length = data.readUInt32LE(0);
+    if (length < headerBytes || length > this.#maxBytes) throw new RangeError(`frame of ${length} bytes`);
+    return 4 + length;
+  }
+
+  #emit(frame: Buffer) {
+    this.#onFrame({
+      kind: frame.readUInt8(4) as FrameKind,
+      id: frame.readUInt32LE(5),
+      replica: frame.readUInt32LE(9),
+      number: frame.readDoubleLE(13),
+      payload: frame.subarray(4 + headerBytes),
+    });
   }
 }
+
+const empty = Buffer.alloc(0);

@@ -1,69 +1,96 @@
-/** onnxruntime-node as a runtime. One thread per session: throughput comes from batches, not from spinning threads. */
-import { InferenceSession, Tensor as OrtTensor } from 'onnxruntime-node';
-import type { LoadedModel, Runtime } from './runtime.ts';
-import { type Datatype, type Tensor, viewOf } from './tensor.ts';
-
-const ortTypes = {
-  BOOL: 'bool',
-  UINT8: 'uint8',
-  INT8: 'int8',
-  INT32: 'int32',
-  INT64: 'int64',
-  FP32: 'float32',
-  FP64: 'float64',
-  UINT16: 'uint16',
-  UINT32: 'uint32',
-  UINT64: 'uint64',
-  INT16: 'int16',
-} as const satisfies Partial<Record<Datatype, string>>;
-
-const datatypeOf = new Map<string, Datatype>(
-  Object.entries(ortTypes).map(([ours, theirs]) => [theirs, ours as Datatype]),
-);
+/** onnxruntime-node as a runtime. No spinning threads: throughput comes from batches, and waiting costs no energy. */
+import { InferenceSession, listSupportedBackends, Tensor as OrtTensor } from 'onnxruntime-node';
+import { widenBfloat16 } from './onnx-bfloat16.ts';
+import { fromOrt, toOrt } from './onnx-values.ts';
+import { ProviderError } from './provider-error.ts';
+import type { LoadedModel, Runtime, RuntimeOptions } from './runtime.ts';
+import type { Tensor } from './tensor.ts';
 
 export const onnxRuntime: Runtime = {
   name: 'onnxruntime',
-  async load(bytes, { threads } = { threads: 1, executionProviders: ['cpu'] }) {
-    const session = await InferenceSession.create(bytes, {
-      intraOpNumThreads: threads,
-      interOpNumThreads: 1,
-      executionMode: 'sequential',
-      graphOptimizationLevel: 'all',
-      enableCpuMemArena: false,
-    });
-    return new OnnxModel(session);
+  async load(bytes, options = { threads: 1, executionProviders: ['cpu'] }) {
+    checkProviders(options.executionProviders);
+    const { bytes: model, inputs, outputs } = widenBfloat16(bytes);
+    const session = await openSession(model, options);
+    const other = [...session.inputMetadata, ...session.outputMetadata].find(({ isTensor }) => !isTensor);
+    if (other) throw new Error(`${other.name} is not a tensor; export the model with plain tensors`);
+    return new OnnxModel(session, new Map([...inputs].map(([outer, inner]) => [inner, outer])), outputs);
   },
 };
 
+async function openSession(model: Uint8Array, options: RuntimeOptions): Promise<InferenceSession> {
+  try {
+    return await InferenceSession.create(model, sessionOptions(options));
+  } catch (cause) {
+    if (options.executionProviders.every((name) => name === 'cpu')) throw cause;
+    const { threads } = options;
+    // The processor tells whose fault it is: what it cannot load either is wrong with the model.
+    const session = await InferenceSession.create(
+      model,
+      sessionOptions({ threads, executionProviders: ['cpu'] }),
+    );
+    await session.release();
+    throw new ProviderError(
+      `the execution providers ${options.executionProviders.join(', ')} cannot load this model here: ${(cause as Error).message}`,
+    );
+  }
+}
+
+function sessionOptions({ threads, executionProviders }: RuntimeOptions): InferenceSession.SessionOptions {
+  return {
+    executionProviders: [...executionProviders],
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    executionMode: 'sequential',
+    graphOptimizationLevel: 'all',
+    enableCpuMemArena: false,
+    // Refusals are told to the caller; onnxruntime's own lines would let any caller fill the server's log.
+    logSeverityLevel: 4,
+    extra: {
+      session: {
+        intra_op: { allow_spinning: '0' },
+        inter_op: { allow_spinning: '0' },
+        // Who does not name the processor wants an error rather than a slow answer.
+        disable_cpu_ep_fallback: executionProviders.includes('cpu') ? '0' : '1',
+      },
+    },
+  };
+}
+
+function checkProviders(wanted: readonly string[]) {
+  const built = listSupportedBackends().map(({ name }) => name);
+  const lacking = wanted.filter((name) => !built.includes(name));
+  if (lacking.length > 0)
+    throw new ProviderError(
+      `this build of onnxruntime has no execution provider ${lacking.join(', ')}; it has ${built.join(', ')}`,
+    );
+}
+
 class OnnxModel implements LoadedModel {
   readonly #session: InferenceSession;
+  /** Where the session's names are other than the model's: those that are bfloat16. */
+  readonly #inputNames: ReadonlyMap<string, string>;
+  readonly #outputNames: ReadonlyMap<string, string>;
 
-  constructor(session: InferenceSession) {
+  constructor(
+    session: InferenceSession,
+    inputNames: ReadonlyMap<string, string>,
+    outputNames: ReadonlyMap<string, string>,
+  ) {
     this.#session = session;
+    this.#inputNames = inputNames;
+    this.#outputNames = outputNames;
   }
 
   async run(inputs: readonly Tensor[]): Promise<Tensor[]> {
     const feeds: Record<string, OrtTensor> = {};
-    for (const input of inputs) {
-      if (!(input.datatype in ortTypes))
-        throw new Error(`input ${input.name} is ${input.datatype}, which is not served`);
-      const type = ortTypes[input.datatype as keyof typeof ortTypes];
-      feeds[input.name] = new OrtTensor(type, input.data, input.shape);
-    }
+    for (const input of inputs) feeds[this.#inputNames.get(input.name) ?? input.name] = toOrt(input);
     const results = await this.#session.run(feeds);
     return this.#session.outputNames.map((name) => {
       const result = results[name];
-      const datatype = result && datatypeOf.get(result.type);
-      if (!result || !datatype || !ArrayBuffer.isView(result.data)) {
-        throw new Error(`output ${name} has the datatype ${result?.type ?? 'none'}, which is not served`);
-      }
-      const { buffer, byteOffset } = result.data;
-      return {
-        name,
-        datatype,
-        shape: [...result.dims],
-        data: viewOf(datatype, buffer, byteOffset, result.data.length),
-      };
+      if (!(result instanceof OrtTensor)) throw new Error(`output ${name} is missing or is no tensor`);
+      const widened = this.#outputNames.get(name);
+      return widened === undefined ? fromOrt(name, result) : fromOrt(widened, result, 'BF16');
     });
   }
 

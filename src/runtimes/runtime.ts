@@ -6,7 +6,7 @@ import { onnxRuntime } from './onnx.ts';
 import type { Tensor } from './tensor.ts';
 
 export interface LoadedModel {
-  /** Computes once. Inputs and outputs are in the order of the model's own signature. */
+  /** Computes once. Inputs are in any order; outputs are in the order of the model's own signature. */
   run(inputs: readonly Tensor[]): Promise<Tensor[]>;
   release(): Promise<void>;
 }
@@ -20,7 +20,10 @@ export interface RuntimeOptions {
 
 export interface Runtime {
   readonly name: string;
-  /** Loads a model straight from memory; the bytes may be dropped afterwards. Throws when it is not loadable. */
+  /**
+   * Loads a model straight from memory; the bytes may be dropped afterwards. Throws a ProviderError when an
+   * execution provider is lacking, else any error when the bytes are not loadable.
+   */
   load(bytes: Uint8Array, options?: RuntimeOptions): Promise<LoadedModel>;
 }
 

@@ -1,63 +1,102 @@
 /**
- * The runner process: loads models into a runtime and computes what the gateway sends, in order of arrival.
- * It speaks frames over the socket at file descriptor 3, holds models in memory only, and ends when the gateway
- * does. A crash here costs one runner, not the service.
+ * The runner process: loads models into runtimes and computes what the gateway sends, one after another in order of
+ * arrival (a computation may use several threads, two at a time would only take them from each other). It speaks
+ * frames over the socket at file descriptor 3, holds models in memory only, and ends when the gateway does.
+ * A crash here costs one runner, not the service.
  */
+import { writeFileSync } from 'node:fs';
 import { Socket } from 'node:net';
 import {
   type Frame,
   FrameReader,
   frameHead,
   frameKinds,
+  readLoad,
   readTensors,
-  tensorFrame,
+  resultFrame,
 } from '../../runtimes/frames.ts';
+import { ProviderError } from '../../runtimes/provider-error.ts';
 import { type LoadedModel, runtimeFor } from '../../runtimes/runtime.ts';
 
 const gateway = new Socket({ fd: 3, readable: true, writable: true });
 const replicas = new Map<number, LoadedModel>();
+const waiting: Frame[] = [];
+let busy = false;
 
 function fail(frame: Frame, error: unknown) {
   const message = Buffer.from(error instanceof Error ? error.message : String(error));
-  gateway.write(
-    Buffer.concat([frameHead(frameKinds.failed, frame.id, frame.replica, 0, message.length), message]),
-  );
+  const provider = error instanceof ProviderError ? 1 : 0;
+  gateway.write(frameHead(frameKinds.failed, frame.id, frame.replica, provider, message.length));
+  gateway.write(message);
 }
 
 async function load(frame: Frame) {
-  const runtime = await runtimeFor(frame.payload);
-  replicas.set(frame.replica, await runtime.load(frame.payload, { threads: 1, executionProviders: ['cpu'] }));
-  gateway.write(frameHead(frameKinds.loaded, frame.id, frame.replica, process.memoryUsage.rss(), 0));
+  const { bytes, ...options } = readLoad(frame.payload);
+  const runtime = await runtimeFor(bytes);
+  replicas.set(frame.replica, await runtime.load(bytes, options));
 }
 
 async function unload(frame: Frame) {
   const model = replicas.get(frame.replica);
   replicas.delete(frame.replica);
   await model?.release();
-  gateway.write(frameHead(frameKinds.unloaded, frame.id, frame.replica, process.memoryUsage.rss(), 0));
 }
 
 async function run(frame: Frame) {
   const model = replicas.get(frame.replica);
   if (!model) throw new Error(`replica ${frame.replica} is not loaded`);
-  const inputs = readTensors(frame.payload);
   const start = process.hrtime.bigint();
+  const inputs = readTensors(frame.payload);
+  const computeStart = process.hrtime.bigint();
   const outputs = await model.run(inputs);
-  const computeNs = Number(process.hrtime.bigint() - start);
-  const parts = outputs.map((output) => ({ ...output, parts: [output.data] }));
-  gateway.write(tensorFrame(frameKinds.result, frame.id, frame.replica, computeNs, parts));
+  const computeNs = Number(process.hrtime.bigint() - computeStart);
+  const times = { inputNs: Number(computeStart - start), computeNs };
+  gateway.write(
+    resultFrame(
+      frame,
+      times,
+      outputs.map((output) => ({ ...output, parts: [output.data] })),
+    ),
+  );
 }
 
-const handlers = { [frameKinds.load]: load, [frameKinds.unload]: unload, [frameKinds.run]: run } as const;
+function acknowledge(kind: typeof frameKinds.loaded | typeof frameKinds.unloaded, { id, replica }: Frame) {
+  // What loading took besides the model itself (the file's bytes) is given back before memory is measured.
+  globalThis.gc?.();
+  gateway.write(frameHead(kind, id, replica, process.memoryUsage.rss(), 0));
+}
+
+async function handle(frame: Frame) {
+  try {
+    if (frame.kind === frameKinds.run) await run(frame);
+    else if (frame.kind === frameKinds.load) {
+      await load(frame);
+      frame.payload = Buffer.alloc(0);
+      acknowledge(frameKinds.loaded, frame);
+    } else {
+      await unload(frame);
+      acknowledge(frameKinds.unloaded, frame);
+    }
+  } catch (error) {
+    fail(frame, error);
+  }
+}
+
+async function work() {
+  busy = true;
+  for (let frame = waiting.shift(); frame; frame = waiting.shift()) await handle(frame);
+  busy = false;
+}
 
 const reader = new FrameReader((frame) => {
-  const handler =
-    frame.kind === frameKinds.load || frame.kind === frameKinds.unload || frame.kind === frameKinds.run
-      ? handlers[frame.kind]
-      : undefined;
-  if (!handler) throw new Error(`frame of kind ${frame.kind} is not for a runner`);
-  handler(frame).catch((error: unknown) => fail(frame, error));
+  if (frame.kind === frameKinds.ping) {
+    gateway.write(frameHead(frameKinds.alive, frame.id, 0, process.memoryUsage.rss(), 0));
+    return;
+  }
+  waiting.push(frame);
+  if (!busy) void work();
 });
+
 gateway.on('data', (chunk) => reader.push(chunk));
 // The gateway is gone: nobody is left to compute for.
 gateway.on('close', () => process.exit(0));
@@ -65,3 +104,10 @@ gateway.on('error', () => process.exit(0));
 // A signal to the process group (Ctrl-C) is the gateway's to handle; it drains first.
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
+
+try {
+  // When memory runs out, the kernel ends this process before the gateway, and before most others.
+  writeFileSync('/proc/self/oom_score_adj', '800');
+} catch {
+  // Not Linux, or not allowed: the limit that the gateway watches remains.
+}

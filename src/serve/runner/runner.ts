@@ -11,9 +11,10 @@ import {
   FrameReader,
   frameHead,
   frameKinds,
-  readTensors,
+  loadHead,
+  readResult,
+  runFrame,
   type TensorParts,
-  tensorFrame,
 } from '../../runtimes/frames.ts';
 import type { Computed } from './replica.ts';
 
@@ -98,14 +99,8 @@ export class Runner {
   async run(replicaId: number, inputs: readonly TensorParts[]): Promise<Computed> {
     if (!this.isReady(replicaId)) throw notReady();
     const runnerPid = this.pid ?? 0;
-    const frame = await this.#call((id) => [tensorFrame(frameKinds.run, id, replicaId, 0, inputs)]);
-    return {
-      outputs: readTensors(frame.payload),
-      computeNs: frame.number,
-      inputNs: 0,
-      outputNs: 0,
-      runnerPid,
-    };
+    const frame = await this.#call((id) => [runFrame(id, replicaId, inputs)]);
+    return { ...readResult(frame), runnerPid };
   }
 
   /** Waits for what is in flight, then ends the process. */
@@ -125,7 +120,8 @@ export class Runner {
   async #loadReplica(replica: Replica): Promise<void> {
     this.#start();
     const bytes = await replica.bytes();
-    const head = (id: number) => frameHead(frameKinds.load, id, replica.id, 0, bytes.byteLength);
+    const options = { threads: 1, executionProviders: ['cpu'] };
+    const head = (id: number) => loadHead(id, replica.id, options, bytes.byteLength);
     try {
       const loaded = await this.#call((id) => [head(id), bytes]);
       this.residentBytes = loaded.number;
@@ -147,7 +143,7 @@ export class Runner {
 
   #start() {
     if (this.#child || this.#stopping) return;
-    const child = spawn(process.execPath, ['--max-semi-space-size=2', entry], {
+    const child = spawn(process.execPath, ['--max-semi-space-size=2', '--expose-gc', entry], {
       stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
       env: { PATH: process.env.PATH, HOME: process.env.HOME, LD_LIBRARY_PATH: process.env.LD_LIBRARY_PATH },
     });
