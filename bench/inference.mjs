@@ -2,6 +2,7 @@
 // and against the same server with metering off. Rounds alternate, so drift of the machine hits all alike.
 //   node bench/inference.mjs [--connections 64] [--seconds 5] [--rounds 5]
 import { parseArgs } from 'node:util';
+import { consumerOf, distinctRows } from './example.mjs';
 import { load, median, requireWrk } from './load.mjs';
 import { startCommonwatt, startScript } from './servers.mjs';
 
@@ -15,39 +16,8 @@ const { values } = parseArgs({
 const [connections, seconds, rounds] = [values.connections, values.seconds, values.rounds].map(Number);
 requireWrk();
 
-const row = Array.from({ length: 100 }, (_, index) => Math.round(1000 * Math.abs(Math.sin(index))) / 1000);
+const [row] = distinctRows(1);
 const body = JSON.stringify({ inputs: [{ name: 'input', shape: [1, 100], datatype: 'FP32', data: row }] });
-
-/** A grant with a limit nobody reaches: the quota is checked, and never refuses. */
-async function consumerOf(server) {
-  const { baseUrl, model, owner, consumer } = server.example;
-  const call = (path, init = {}) =>
-    fetch(`${baseUrl}${path}`, {
-      ...init,
-      headers: { authorization: `Bearer ${owner.apiKey}`, 'content-type': 'application/json' },
-    });
-  const { grants } = await (await call(`/api/v1/models/${model}/grants`)).json();
-  for (const grant of grants) {
-    if (!grant.revokedAt)
-      await fetch(`${baseUrl}/api/v1/models/${model}/grants/${grant.id}`, {
-        method: 'DELETE',
-        headers: { authorization: `Bearer ${owner.apiKey}` },
-      });
-  }
-  const granted = await call(`/api/v1/models/${model}/grants`, {
-    method: 'POST',
-    body: JSON.stringify({
-      organisation: consumer.organisation,
-      permissions: ['infer', 'explain'],
-      limit: { requests: 1_000_000_000, period: 'month' },
-    }),
-  });
-  if (!granted.ok) throw new Error(await granted.text());
-  return {
-    url: `${baseUrl}/v2/models/${model}/infer`,
-    headers: { authorization: `Bearer ${consumer.apiKey}`, 'content-type': 'application/json' },
-  };
-}
 
 const full = await startCommonwatt();
 // The example wants a meter; afterwards the same data folder is served without one.

@@ -1,4 +1,5 @@
 """KServe's model server with onnxruntime."""
+import logging
 import sys
 
 import kserve
@@ -19,8 +20,10 @@ class Example(kserve.Model):
         (answer,) = self.session.run(None, {self.input: payload.inputs[0].as_numpy().astype(np.float32)})
         output = kserve.InferOutput("output", list(answer.shape), "FP32")
         output.set_data_from_numpy(answer, binary_data=False)
-        return kserve.InferResponse(payload.id, "example", [output])
+        return kserve.InferResponse(payload.id or "", "example", [output])
 
 
+# It logs two lines a request otherwise.
+logging.getLogger("kserve.trace").setLevel(logging.WARNING)
 port, path = int(sys.argv[1]), sys.argv[2]
 kserve.ModelServer(http_port=port, grpc_port=port + 1, enable_grpc=False, workers=1).start([Example(path)])

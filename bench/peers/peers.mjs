@@ -143,14 +143,17 @@ function triton(request) {
       mkdirSync(join(repository, 'example/1'), { recursive: true });
       cpSync(join(peerFolder, 'triton_model.py'), join(repository, 'example/1/model.py'));
       cpSync(join(peerFolder, 'triton_config.pbtxt'), join(repository, 'example/config.pbtxt'));
-      const stub = join(home, 'python_backend_stubs/3.11/triton_python_backend_stub');
+      // The wheel keeps a stub for each version of Python apart; the server looks for it beside the back end.
+      const backends = join(scratch, 'backends');
+      cpSync(join(home, 'backends'), backends, { recursive: true });
+      const stub = join(backends, 'python/triton_python_backend_stub');
+      cpSync(join(home, 'python_backend_stubs/3.11/triton_python_backend_stub'), stub);
       chmodSync(stub, 0o755);
-      cpSync(stub, join(repository, 'example/triton_python_backend_stub'));
       chmodSync(join(home, 'bin/tritonserver'), 0o755);
       return [
         join(home, 'bin/tritonserver'),
         `--model-repository=${repository}`,
-        `--backend-directory=${join(home, 'backends')}`,
+        `--backend-directory=${backends}`,
         `--cache-directory=${join(home, 'caches')}`,
         '--http-address=127.0.0.1',
         `--http-port=${port}`,
@@ -162,13 +165,7 @@ function triton(request) {
     },
     env: () => {
       const site = join(environmentOf('triton'), 'lib/python3.11/site-packages');
-      const home = join(site, 'pytriton/tritonserver');
-      return {
-        PYTHONPATH: site,
-        LD_LIBRARY_PATH: [join(home, 'external_libs'), join(home, 'lib'), process.env.LD_LIBRARY_PATH ?? '']
-          .filter(Boolean)
-          .join(':'),
-      };
+      return { PYTHONPATH: site, LD_LIBRARY_PATH: join(site, 'nvidia_pytriton.libs') };
     },
   };
 }
