@@ -4,13 +4,18 @@ import { showCarbon, showEnergy, showPercent, showWater, significant } from './q
 import { table } from './terminal.ts';
 
 export function impactLines(report: ImpactReport): string[] {
-  const { consumption, supply, split, impact, rur } = report;
+  const { consumption, avoided, supply, split, impact, rur } = report;
   return [
     `Impact ${report.from} … ${report.to}`,
     `  ${report.quality} by ${report.method}; grid ${report.zone} ${significant(report.intensityGPerKwh.value)} gCO2e/kWh (${report.intensityGPerKwh.kind}, ${report.intensityGPerKwh.source}); PUE ${report.pue.value}${report.pue.assumed ? ' (assumed)' : ''}`,
     'Consumption',
     `  ${showEnergy(consumption.energyWh)}, ${showCarbon(consumption.carbonGCo2e)}, embodied ${showCarbon(consumption.embodiedGCo2e)}, water ${showWater(consumption.waterL)}`,
     `  ${consumption.requests} requests, ${consumption.jobs} jobs`,
+    ...(avoided.requests > 0
+      ? [
+          `  avoided by using answers again (${avoided.quality}): ${showEnergy(avoided.energyWh)}, ${showCarbon(avoided.carbonGCo2e)}, ${avoided.requests} requests`,
+        ]
+      : []),
     'Where the energy of the platform went',
     ...table(
       (

@@ -30,6 +30,8 @@ export interface WorkLine {
   /** Its part of the computation's wall time, ns: the weight by which the runner's CPU time is split. */
   computeNs: number;
   head: LineHead;
+  /** What reusing another's answer avoided (estimated, J): beside what was used, never subtracted from it. */
+  avoidedJ?: number;
 }
 
 export interface JobUse {
@@ -90,6 +92,8 @@ export interface Entry extends Amounts {
   owner: ModelUse | null;
   atMs: number;
   rows: number;
+  /** Not used, but avoided by reuse; undefined: none. */
+  avoided?: { energyJ: number; carbonG: number };
 }
 
 export interface Attribution {
@@ -142,6 +146,7 @@ export function attribute(facts: IntervalFacts): Attribution {
       owner: line.head.use,
       atMs: line.atMs,
       rows: line.rows,
+      ...avoidedOf(line, perJoule.carbonG),
       ...amounts(work.lines[index] ?? 0, idleOfLines.lines[index] ?? 0),
     });
   }
@@ -198,6 +203,11 @@ export function attribute(facts: IntervalFacts): Attribution {
     otherCpuS: busyS - usefulCpuS,
     joulesPerCpuS: busyS > 0 ? joulesPerCpuS : null,
   };
+}
+
+/** The carbon that the avoided joules would have had in this interval. */
+export function avoidedOf({ avoidedJ = 0 }: WorkLine, gramsPerJoule: number): Pick<Entry, 'avoided'> {
+  return avoidedJ > 0 ? { avoided: { energyJ: avoidedJ, carbonG: avoidedJ * gramsPerJoule } } : {};
 }
 
 export function useKey(use: ModelUse): string {

@@ -86,6 +86,10 @@ class MeteredEnergy implements Energy {
     return this.#running().ledger.recordBatch(batch);
   }
 
+  recordAvoided(work: Parameters<Accountant['recordAvoided']>[0]): Footprint[] {
+    return this.#running().ledger.recordAvoided(work);
+  }
+
   meterJob(job: Parameters<Accountant['meterJob']>[0]): JobMeter {
     return this.#running().ledger.meterJob(job);
   }
@@ -170,6 +174,7 @@ function noAccountant(log: LedgerLog): Energy {
     },
     async stop() {},
     recordBatch: ({ items }) => items.map(() => unmetered),
+    recordAvoided: ({ items }) => items.map(() => unmetered),
     meterJob: () => ({ soFar: () => unmetered, finish: async () => unmetered }),
     setReservations() {},
     requestsOfGrant: async () => 0,

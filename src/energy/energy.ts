@@ -45,6 +45,13 @@ export interface ComputedBatch {
   items: readonly { context: WorkContext; rows: number }[];
 }
 
+/** Requests answered by a computation that was made for another one. */
+export interface AvoidedWork {
+  use: ModelUse;
+  /** computeNs: the computing that each would have needed, as the answer that was used again needed it. */
+  items: readonly { context: WorkContext; rows: number; computeNs: number }[];
+}
+
 /** What one answer (or job) used. `null` always has its reason beside it in `unknown`. */
 export interface Footprint {
   energyJ: Joules;
@@ -92,6 +99,11 @@ export interface Accountant {
    * leave. Returns one footprint for each item, in order. Synchronous and cheap: it is on the hot path.
    */
   recordBatch(batch: ComputedBatch): Footprint[];
+  /**
+   * Books requests for which nothing was computed: what they use themselves as any other's, and beside it, in a
+   * column that no sum of used energy includes, what was avoided. Footprints are of what they use.
+   */
+  recordAvoided(work: AvoidedWork): Footprint[];
   /** Starts to attribute a child process (a trainer) to a job. */
   meterJob(job: JobWork): JobMeter;
   /** Tells the meter which runner processes exist and what they hold; called whenever that changes. */

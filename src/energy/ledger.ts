@@ -8,12 +8,21 @@ import { CommonwattError } from '../errors.ts';
 import type { Db } from '../storage/db.ts';
 import { Backlog, type Closed } from './backlog.ts';
 import { type Basis, ratesOf } from './basis.ts';
-import type { Accountant, ComputedBatch, Footprint, JobMeter, JobWork, Reservation } from './energy.ts';
+import type {
+  Accountant,
+  AvoidedWork,
+  ComputedBatch,
+  Footprint,
+  JobMeter,
+  JobWork,
+  Reservation,
+  WorkContext,
+} from './energy.ts';
 import { GrantCounts, requestsOfGrant } from './grant-counts.ts';
 import type { Host } from './host.ts';
 import { JobMeters } from './job-meters.ts';
 import { LedgerWorker } from './ledger-worker.ts';
-import { batchText, HeadBook, requestOf, startText } from './lines.ts';
+import { batchText, HeadBook, pico, requestOf, reusedText, startText } from './lines.ts';
 import type { ChosenMeter } from './meters/choose.ts';
 import { IdlePower } from './meters/idle-power.ts';
 import { Pricer } from './pricing.ts';
@@ -155,13 +164,7 @@ export class Ledger implements Accountant {
   }
 
   recordBatch(batch: ComputedBatch): Footprint[] {
-    if (this.#spool.failure) throw this.#spool.failure;
-    if (this.#backlog.items > maxWaiting) {
-      throw new CommonwattError('STORE_FAILED', 'the ledger database takes no more lines', {
-        hint: 'free or repair the disk of the data folder',
-        retryAfterS: 2,
-      });
-    }
+    this.#mayWrite();
     const { use, runnerPid, computeNs, items } = batch;
     const nowMs = this.#options.clock.now();
     let batchRows = 0;
@@ -193,16 +196,57 @@ export class Ledger implements Accountant {
       );
       footprints.push(footprint);
     }
+    this.#append(`${definitions}${text}]]\n`, items, nowMs);
+    return footprints;
+  }
+
+  recordAvoided({ use, items }: AvoidedWork): Footprint[] {
+    this.#mayWrite();
+    const nowMs = this.#options.clock.now();
+    const rows = items.reduce((sum, item) => sum + item.rows, 0);
+    const price = this.#pricer.price(use, 0, rows, nowMs);
+    let definitions = this.#spool.isOpen() ? '' : startText(this.#startMs);
+    let text = reusedText(price, nowMs);
+    let group = '';
+    const footprints = new Map<number, Footprint>();
+    const own = items.map((item) => {
+      const known = this.#heads.of(item.context, use);
+      definitions += this.#heads.define(known, this.#id);
+      const start = `,[${known.index},${item.rows},${pico(this.#pricer.avoidedJ(item.computeNs))}`;
+      if (start !== group) text += group === '' ? start : `]${start}`;
+      group = start;
+      text += `,${JSON.stringify(requestOf(item.context))}`;
+      let footprint = footprints.get(item.rows);
+      if (!footprint) {
+        const idleJ = price.idleJPerRow * item.rows;
+        footprint = this.#pricer.footprint(price.gatewayCpuS, price.gatewayJ, idleJ);
+        footprints.set(item.rows, footprint);
+      }
+      return footprint;
+    });
+    if (items.length > 0) this.#append(`${definitions}${text}]]}\n`, items, nowMs);
+    return own;
+  }
+
+  #mayWrite(): void {
+    if (this.#spool.failure) throw this.#spool.failure;
+    if (this.#backlog.items <= maxWaiting) return;
+    throw new CommonwattError('STORE_FAILED', 'the ledger database takes no more lines', {
+      hint: 'free or repair the disk of the data folder',
+      retryAfterS: 2,
+    });
+  }
+
+  #append(text: string, items: readonly { context: WorkContext }[], nowMs: number): void {
     try {
-      this.#spool.append(this.#id, `${definitions}${text}]]\n`);
+      this.#spool.append(this.#id, text);
     } catch (error) {
       // What this write was to define is not in the file.
       this.#heads.clear();
       throw error;
     }
     this.#items += items.length;
-    this.#count(batch, nowMs);
-    return footprints;
+    this.#count(items, nowMs);
   }
 
   meterJob({ context, pid, use }: JobWork): JobMeter {
@@ -245,7 +289,7 @@ export class Ledger implements Accountant {
     this.#backlog.tick();
   }
 
-  #count({ items }: ComputedBatch, atMs: number): void {
+  #count(items: readonly { context: WorkContext }[], atMs: number): void {
     let grantId: string | null = null;
     let inferences = 0;
     for (const { context } of items) {

@@ -3,6 +3,8 @@
  * `{"start":ms}` comes first; `{"head":n,…}` defines head n; one array is a batch: `[at, pid, computeNs, cpuPs,
  * dynamicPJ, idlePJ, gatewayCpuPs, gatewayPJ, [head, rows, id, …], …]` with the provisional figures of one row, and
  * of one request's part of the gateway, in pico units. Requests of one head with as many rows have equal figures.
+ * `{"reused":[at, idlePJ, gatewayCpuPs, gatewayPJ, [head, rows, avoidedPJ, id, …], …]}` are requests that another's
+ * answer was used for, with what each of them avoided.
  */
 import { z } from 'zod';
 import type { LineHead, WorkLine } from './attribution.ts';
@@ -23,6 +25,9 @@ const figure = z.number();
 const batchSchema = z
   .tuple([figure, figure, figure, figure, figure, figure, figure, figure])
   .rest(z.tuple([figure, figure]).rest(z.string()));
+const reusedSchema = z.object({
+  reused: z.tuple([figure, figure, figure, figure]).rest(z.tuple([figure, figure, figure]).rest(z.string())),
+});
 const startSchema = z.object({ start: z.number() });
 
 /** A line with what each of its requests was priced at when its answer left. */
@@ -117,6 +122,11 @@ export function batchText({ runnerPid, computeNs }: ComputedBatch, price: BatchP
   return `[${atMs},${runnerPid},${Math.round(computeNs)},${pico(price.cpuSPerRow)},${pico(price.dynamicJPerRow)},${pico(price.idleJPerRow)},${pico(price.gatewayCpuS)},${pico(price.gatewayJ)}`;
 }
 
+/** The first part of the line of what was answered by reuse; the groups of its requests follow, then `]}\n`. */
+export function reusedText(price: BatchPrice, atMs: number): string {
+  return `{"reused":[${atMs},${pico(price.idleJPerRow)},${pico(price.gatewayCpuS)},${pico(price.gatewayJ)}`;
+}
+
 export interface SegmentLines {
   startMs: number | null;
   lines: PricedLine[];
@@ -146,6 +156,14 @@ export function parseLines(intervalId: string, values: readonly unknown[]): Segm
     if (head.success) {
       const { head: index, ...rest } = head.data;
       heads.set(index, rest);
+      continue;
+    }
+    const reused = reusedSchema.safeParse(value);
+    if (reused.success) {
+      const read = readReused(reused.data.reused, heads);
+      broken += read.broken;
+      items += read.items;
+      for (const line of read.lines) lines.push(line);
       continue;
     }
     const start = startSchema.safeParse(value);
@@ -198,6 +216,37 @@ function readBatch(
   return { lines, items, broken };
 }
 
+/** Only inferences are answered by reuse, so each id is a request. */
+function readReused(
+  [atMs, idlePJ, gatewayPs, gatewayPJ, ...groups]: z.infer<typeof reusedSchema>['reused'],
+  heads: ReadonlyMap<number, LineHead>,
+) {
+  const lines: PricedLine[] = [];
+  let items = 0;
+  let broken = 0;
+  for (const [index, rows, avoidedPJ, ...ids] of groups) {
+    const head = heads.get(index);
+    if (!head) {
+      broken += ids.length;
+      continue;
+    }
+    items += ids.length;
+    lines.push({
+      ids,
+      atMs,
+      rows,
+      runnerPid: 0,
+      computeNs: 0,
+      head,
+      cpuS: gatewayPs / 1e12,
+      dynamicJ: gatewayPJ / 1e12,
+      idleShareJ: (idlePJ * rows) / 1e12,
+      avoidedJ: avoidedPJ / 1e12,
+    });
+  }
+  return { lines, items, broken };
+}
+
 /** The many model calls of an explanation or evaluation become one line. */
 function mergeCalls(lines: PricedLine[]): PricedLine[] {
   const merged: PricedLine[] = [];
@@ -235,6 +284,6 @@ export function computedBy(runnerPid: number, lines: readonly PricedLine[]): num
   return nanoseconds / 1e9;
 }
 
-function pico(value: number): number {
+export function pico(value: number): number {
   return Math.round(value * 1e12);
 }

@@ -40,7 +40,7 @@ export class LiveFigures {
     this.#metrics = registerMetrics(registry);
   }
 
-  settled({ row, requests, energyByKind, energyJ, carbonG }: Settlement): void {
+  settled({ row, requests, energyByKind, energyJ, carbonG, avoidedJ }: Settlement): void {
     if (!row) return;
     this.#energyJ += row.energy_j;
     this.#carbonG += row.carbon_g;
@@ -52,6 +52,7 @@ export class LiveFigures {
       if (sum.requests > 0) this.#metrics.requests.inc({ kind }, sum.requests);
     }
     this.#metrics.carbon.inc(carbonG);
+    this.#metrics.avoided.inc(avoidedJ);
     this.#metrics.residual.set(row.energy_j > 0 ? Math.abs(energyJ - row.energy_j) / row.energy_j : 0);
     this.#metrics.power.reset();
     const live = this.read();
@@ -122,6 +123,11 @@ function registerMetrics(registry: Registry) {
     carbon: new Counter({
       name: 'commonwatt_carbon_grams_total',
       help: 'Carbon of the energy booked, gCO2e',
+      registers,
+    }),
+    avoided: new Counter({
+      name: 'commonwatt_energy_avoided_joules_total',
+      help: 'Energy that using answers again avoided, estimated; not a part of any energy booked',
       registers,
     }),
     requests: new Counter({

@@ -75,6 +75,11 @@ export class Pricer {
     };
   }
 
+  /** What so much computing would have used, J. */
+  avoidedJ(computeNs: number): number {
+    return (computeNs / 1e9) * this.prices.cpuPerComputeS * this.prices.joulesPerCpuS;
+  }
+
   /** The prices of the next interval's provisional figures are those of a settled one. */
   learn(learnt: Learnt, { quality, method }: Pick<Prices, 'quality' | 'method'>): void {
     const { joulesPerCpuS, hostBusyS, cpuCount, idleW, computeS, runnerS, linesS, requests } = learnt;

@@ -2,7 +2,7 @@
  * After kill -9: the lines that were spooled but not settled are booked at the figures their answers carried.
  * Doing it twice changes nothing, since an interval is settled at most once.
  */
-import type { Entry } from './attribution.ts';
+import { avoidedOf, type Entry } from './attribution.ts';
 import { type Basis, ratesOf } from './basis.ts';
 import { joulesPerKwh } from './grid.ts';
 import type { PricedLine } from './lines.ts';
@@ -54,6 +54,7 @@ export function recoveredInterval(
       owner: line.head.use,
       atMs: line.atMs,
       rows: line.rows,
+      ...avoidedOf(line, grams(1)),
       cpuS: line.cpuS,
       energyJ,
       idleShareJ: line.idleShareJ,

@@ -21,6 +21,9 @@ export interface Sums {
   /** Null: unknown for at least one of them. */
   waterL: number | null;
   cpuS: number;
+  /** Not used: avoided by reusing answers. */
+  avoidedJ: number;
+  avoidedG: number;
 }
 
 type EntryBuilder = ExpressionBuilder<Schema, 'ledger_entries'>;
@@ -80,11 +83,13 @@ export async function readEntries(db: Db, window: Window, scope: Scope) {
     .select([
       requestCount.as('requests'),
       sql<number>`count(distinct case when kind = 'training' then job_id end)`.as('jobs'),
+      sql<number>`coalesce(sum(avoided_j > 0), 0)`.as('reused'),
     ])
     .executeTakeFirstOrThrow();
   return {
     requests: Number(counts.requests),
     jobs: Number(counts.jobs),
+    reused: Number(counts.reused),
     sums(where: (row: { kind: string; note: string | null }) => boolean): Sums {
       const chosen = rows.filter(where);
       const total = (pick: (row: (typeof rows)[number]) => number | null) =>
@@ -96,6 +101,8 @@ export async function readEntries(db: Db, window: Window, scope: Scope) {
         embodiedG: total((row) => row.embodied_g),
         waterL: chosen.some((row) => Number(row.water_unknown) > 0) ? null : total((row) => row.water_l),
         cpuS: total((row) => row.cpu_s),
+        avoidedJ: total((row) => row.avoided_j),
+        avoidedG: total((row) => row.avoided_g),
       };
     },
   };
@@ -186,6 +193,8 @@ function summed() {
     sql<number | null>`sum(water_l)`.as('water_l'),
     sql<number>`sum(water_l is null)`.as('water_unknown'),
     sql<number>`sum(cpu_s)`.as('cpu_s'),
+    sql<number>`sum(avoided_j)`.as('avoided_j'),
+    sql<number>`sum(avoided_g)`.as('avoided_g'),
   ] as const;
 }
 

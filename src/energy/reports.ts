@@ -62,6 +62,8 @@ export interface ImpactReport {
     requests: number;
     jobs: number;
   };
+  /** What answering from earlier or joined computations spared; in no other figure. Always estimated. */
+  avoided: { requests: number; energyWh: number; carbonGCo2e: number; quality: 'estimated' };
   supply: { cpuSeconds: number; memoryGbSeconds: number; energyWh: number };
   split: {
     requestsWh: number;
@@ -189,6 +191,12 @@ export async function impactReport(db: Db, host: ReportHost, query: ReportQuery)
       embodiedGCo2e: own.embodiedG,
       requests: scoped.requests,
       jobs: scoped.jobs,
+    },
+    avoided: {
+      requests: scoped.reused,
+      energyWh: own.avoidedJ / 3600,
+      carbonGCo2e: own.avoidedG,
+      quality: 'estimated',
     },
     supply: {
       cpuSeconds: intervals.cpuSSupplied,

@@ -144,22 +144,25 @@ async function insertEntries(tx: Db, intervalId: string, entries: readonly Entry
         entry.carbonG,
         entry.embodiedG,
         entry.waterL,
+        entry.avoided?.energyJ ?? 0,
+        entry.avoided?.carbonG ?? 0,
       ]),
     );
     await sql`
       insert into ledger_entries (id, interval_id, at_ms, kind, consumer_id, consumer, owner_id, owner, model_id,
         model, version, key_id, grant_id, job_id, note, rows, cpu_s, energy_j, idle_share_j, carbon_g, embodied_g,
-        water_l)
+        water_l, avoided_j, avoided_g)
       with part as materialized (
         select value -> 0 as ids, value ->> 1 as at_ms, value ->> 2 as rows, value ->> 3 as cpu_s,
           value ->> 4 as energy_j, value ->> 5 as idle_share_j, value ->> 6 as carbon_g, value ->> 7 as embodied_g,
-          value ->> 8 as water_l
+          value ->> 8 as water_l, value ->> 9 as avoided_j, value ->> 10 as avoided_g
         from json_each(${parts}))
       select each.value, ${intervalId}, at_ms, ${kind}, ${head?.consumer.organisationId ?? null},
         ${head?.consumer.organisation ?? null}, ${owner?.owner.organisationId ?? null},
         ${owner?.owner.organisation ?? null}, ${owner?.modelId ?? null}, ${owner?.model ?? null},
         ${owner?.version ?? null}, ${head?.keyId ?? null}, ${head?.grantId ?? null}, ${head?.jobId ?? null},
-        ${note}, rows, cpu_s, energy_j, idle_share_j, carbon_g, embodied_g, water_l
+        ${note}, rows, cpu_s, energy_j, idle_share_j, carbon_g, embodied_g, water_l,
+        avoided_j, avoided_g
       from part, json_each(part.ids) as each`.execute(tx);
   }
 }

@@ -72,6 +72,7 @@ export interface Settlement {
   energyByKind: Partial<Record<Entry['kind'], { energyJ: number; requests: number }>>;
   energyJ: number;
   carbonG: number;
+  avoidedJ: number;
   /** In the order of the interval's jobs. */
   jobs: Amounts[];
   learnt: Learnt | null;
@@ -150,11 +151,13 @@ function summary(entries: readonly Entry[]) {
   const energyByKind: Settlement['energyByKind'] = {};
   let energyJ = 0;
   let carbonG = 0;
+  let avoidedJ = 0;
   let requests = 0;
   for (const entry of entries) {
     const count = entry.ids.length;
     energyJ += count * entry.energyJ;
     carbonG += count * entry.carbonG;
+    avoidedJ += count * (entry.avoided?.energyJ ?? 0);
     const computed = entry.rows > 0 ? count : 0;
     requests += computed;
     const sum = energyByKind[entry.kind];
@@ -164,7 +167,7 @@ function summary(entries: readonly Entry[]) {
       sum.requests += computed;
     }
   }
-  return { energyByKind, energyJ, carbonG, requests };
+  return { energyByKind, energyJ, carbonG, avoidedJ, requests };
 }
 
 function amountsOf({ cpuS, energyJ, idleShareJ, carbonG, embodiedG, waterL }: Entry): Amounts {

@@ -1,22 +1,38 @@
 /**
- * Dynamic batching for one replica: whatever waits is computed together, for all callers. While the runner
- * computes, the next batch gathers; when nothing is in flight, a batch leaves at the end of the tick, so a lone
- * request waits for nobody. Every caller gets its own rows, and what a batch used is booked before answers leave.
+ * Dynamic batching for one deployment: whatever waits is computed together, for all callers. While the runners
+ * compute, the next batch gathers; when one is free, a batch leaves at the end of the tick or as the delay says.
+ *
+ * In: calls. Out: for each one answer or one error. Promises: every caller gets its own rows; what a batch used is
+ * booked before its answers leave; what has expired or was given up before it was sent is never computed, and its
+ * place is free at once.
  */
-import type { Accountant, ModelUse, WorkContext } from '../energy/energy.ts';
+import type { Accountant, ModelUse } from '../energy/energy.ts';
 import { CommonwattError } from '../errors.ts';
 import type { TensorParts } from '../runtimes/frames.ts';
-import { splitRows, type Tensor } from '../runtimes/tensor.ts';
+import { isCrash, isRefusal, tryApart } from './apart.ts';
+import { batchRows, gather, rowForRow } from './batch.ts';
+import { Delivery } from './delivery.ts';
+import { Pace } from './pace.ts';
+import { Poisoned, poisonedError } from './poisoned.ts';
+import { FairQueue } from './queue.ts';
+import { type AnswerCache, Reuse } from './reuse.ts';
 import type { Computed } from './runner/replica.ts';
 import type { Engine, InferCall, Inference } from './serve.ts';
 import type { DeploymentSettings } from './settings.ts';
 import { emptyStatistics, type ModelStatistics } from './statistics.ts';
+import { cancelled, deadlineExceeded, type Reject, type Resolve, Waiting } from './waiting.ts';
 
 export interface BatchTarget {
   use: ModelUse;
   /** False when the model's first dimension is fixed: each request is then computed alone. */
   batchable: boolean;
   settings: DeploymentSettings;
+  /** Which version answers: kept answers and refused requests are of this version only. */
+  versionId?: string;
+  /** False: its answers are never used twice. */
+  deterministic?: boolean;
+  /** Batches that can be computed at the same time; 1 when not given. */
+  readonly parallelism?: number;
   /** Asked before a batch is taken: undefined when a copy is in memory, else what to wait for; it rejects when none can be loaded. */
   awake?(): Promise<void> | undefined;
   run(inputs: readonly TensorParts[]): Promise<Computed>;
@@ -28,182 +44,426 @@ export interface BatcherOptions {
   /** Where the settings name none. */
   maxBatchSize: number;
   maxQueue: number;
-  accountant: Pick<Accountant, 'recordBatch'>;
+  accountant: Pick<Accountant, 'recordBatch' | 'recordAvoided'>;
   /** Goes on counting here: a deployment whose settings change keeps its figures. */
   statistics?: ModelStatistics;
+  /** The server's kept answers; without it nothing is computed once for several. */
+  answers?: AnswerCache;
+  log?: { warn(fields: object, message: string): void };
 }
 
-interface Waiting {
-  call: InferCall;
-  inputs: readonly Tensor[];
-  rows: number;
-  context: WorkContext;
-  queuedAt: number;
-  resolve(inference: Inference): void;
-  reject(error: unknown): void;
-}
+/** How often expired requests are looked for, at most, ms. */
+const sweepMs = 2;
 
 export class Batcher implements Engine {
-  readonly #target: BatchTarget;
-  readonly #options: BatcherOptions;
-  #queue: Waiting[] = [];
-  #inFlight = 0;
-  #scheduled = false;
-  #pending = 0;
-  #idle: (() => void)[] = [];
   readonly statistics: ModelStatistics;
+  readonly #target: BatchTarget;
+  readonly #log: BatcherOptions['log'];
+  readonly #queue: FairQueue;
+  readonly #limit: number;
+  readonly #maxRows: number;
+  readonly #pace = new Pace();
+  readonly #delivery: Delivery;
+  readonly #poisoned: Poisoned;
+  readonly #reuse: Reuse | undefined;
+  #batchable: boolean;
+  #inFlight = 0;
+  /** Requests sent and not answered yet. */
+  #sent = 0;
+  #asleep = false;
+  #immediate: NodeJS.Immediate | undefined;
+  #delay: NodeJS.Timeout | undefined;
+  #sweep: NodeJS.Timeout | undefined;
+  #sweepAt = Infinity;
+  #idle: (() => void)[] = [];
 
   constructor(target: BatchTarget, options: BatcherOptions) {
+    const { settings } = target;
     this.#target = target;
-    this.#options = options;
+    this.#log = options.log;
+    this.#batchable = target.batchable;
+    this.#limit = settings.queueLimit ?? options.maxQueue;
+    this.#maxRows = settings.maxBatchSize ?? options.maxBatchSize;
+    this.#queue = new FairQueue({
+      limit: this.#limit,
+      levels: settings.priorityLevels,
+      turn: Math.ceil(this.#maxRows / 4),
+    });
     this.statistics = options.statistics ?? emptyStatistics();
+    const versionId = target.versionId ?? `${target.use.modelId}:${target.use.version}`;
+    this.#poisoned = new Poisoned(versionId);
+    this.#reuse =
+      options.answers && target.deterministic === true && settings.cache.enabled
+        ? new Reuse(options.answers, versionId, settings)
+        : undefined;
+    this.#delivery = new Delivery({
+      use: target.use,
+      accountant: options.accountant,
+      statistics: this.statistics,
+      reuse: this.#reuse,
+    });
   }
 
   get pending(): number {
-    return this.#queue.length + this.#pending;
+    return this.#queue.size + this.#sent + this.#delivery.pending;
   }
 
   infer(call: InferCall): Promise<Inference> {
-    if (this.#queue.length >= this.#options.maxQueue) {
-      return Promise.reject(
-        new CommonwattError('OVERLOADED', `${this.#queue.length} requests wait for this model already`, {
-          hint: 'send it again later',
-          retryAfterS: 1,
-        }),
-      );
+    return new Promise((resolve, reject) => this.submit(call, resolve, reject));
+  }
+
+  /** As `infer`, for who has no use for a promise: calls either of both, once. */
+  submit(call: InferCall, resolve: Resolve, reject: Reject): void {
+    const now = performance.now();
+    if (call.cancelled) {
+      this.#refuse('cancelled', cancelled(), reject);
+      return;
     }
-    return new Promise((resolve, reject) => {
-      const { inputs, context } = call;
-      const rows = inputs[0]?.shape[0] ?? 1;
-      this.#queue.push({ call, inputs, rows, context, queuedAt: performance.now(), resolve, reject });
-      if (this.#inFlight === 0 && !this.#scheduled) {
-        this.#scheduled = true;
-        setImmediate(this.#flush);
-      }
-    });
+    const waiting = new Waiting(call, this.#terms(call, now), resolve, reject);
+    if (waiting.deadlineAt <= now) this.#refuse('fail', deadlineExceeded(), reject);
+    else if (this.#poisoned.has(call.inputs, now)) this.#refuse('fail', poisonedError(), reject);
+    else if (!this.#reused(waiting, now)) this.#enqueue(waiting, now);
   }
 
   /** Resolves when nothing waits and nothing is in flight. */
   drained(): Promise<void> {
-    if (this.#queue.length === 0 && this.#inFlight === 0) return Promise.resolve();
-    return new Promise((resolve) => this.#idle.push(resolve));
+    if (this.pending === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#idle.push(resolve);
+      // Answers that are kept leave by themselves.
+      if (this.#delivery.pending > 0) setImmediate(() => this.#tellIdle());
+    });
   }
 
-  readonly #flush = () => {
-    const asleep = this.#queue.length > 0 ? this.#target.awake?.() : undefined;
-    if (asleep) {
-      this.#scheduled = true;
-      asleep.then(this.#flush, (error: unknown) => {
-        for (const waiting of this.#queue.splice(0)) waiting.reject(error);
-        this.#flush();
-      });
+  #terms({ options }: InferCall, now: number) {
+    const { priorityLevels, queueTimeoutMs } = this.#target.settings;
+    const level =
+      options.priority === undefined
+        ? priorityLevels >> 1
+        : Math.min(priorityLevels - 1, Math.max(0, Math.trunc(options.priority)));
+    const own = options.deadlineAtMs ?? Infinity;
+    const deadlineAt = queueTimeoutMs === null ? own : Math.min(own, now + queueTimeoutMs);
+    return { level, queuedAt: now, deadlineAt };
+  }
+
+  #refuse(kind: 'cancelled' | 'fail', error: CommonwattError, reject: Reject): void {
+    if (kind === 'cancelled') this.statistics.cancelled++;
+    else this.statistics.fail.count++;
+    reject(error);
+  }
+
+  /** Answered by another's computation, kept or under way. */
+  #reused(waiting: Waiting, now: number): boolean {
+    const reuse = this.#reuse;
+    if (!reuse) return false;
+    const { call, context, rows, resolve, reject } = waiting;
+    const fingerprint = reuse.fingerprint(call);
+    if (fingerprint === undefined) return false;
+    const leader = reuse.underWay(fingerprint, waiting);
+    if (leader && (leader.joined?.size ?? 0) < this.#limit) {
+      this.#join(leader, waiting);
+      return true;
+    }
+    const key = reuse.key(fingerprint, call);
+    const kept = key === undefined ? undefined : reuse.kept(key, now);
+    const lookupNs = key === undefined ? 0 : (performance.now() - now) * 1e6;
+    if (kept) {
+      const { outputs, computeNs } = kept;
+      this.#delivery.kept({ call, context, rows, at: now, lookupNs, outputs, computeNs, resolve, reject });
+      return true;
+    }
+    this.statistics.cacheMiss.count++;
+    this.statistics.cacheMiss.ns += lookupNs;
+    reuse.began(waiting, fingerprint, key);
+    return false;
+  }
+
+  #join(leader: Waiting, { call, context, rows, queuedAt, deadlineAt, resolve, reject }: Waiting): void {
+    const joined = { call, context, rows, joinedAt: queuedAt, deadlineAt, resolve, reject };
+    leader.joined ??= new Set();
+    leader.joined.add(joined);
+    call.onCancel = () => {
+      if (!leader.joined?.delete(joined)) return;
+      this.#refuse('cancelled', cancelled(), reject);
+      if (!leader.sent && !leader.wanted) this.#forget(leader);
+    };
+    this.#expect(deadlineAt);
+  }
+
+  #enqueue(waiting: Waiting, now: number): void {
+    this.#pace.arrived(now);
+    waiting.call.onCancel = () => this.#leave(waiting, cancelled());
+    const displaced = this.#queue.add(waiting);
+    if (displaced) this.#fail(displaced, this.#overloaded());
+    if (displaced === waiting) return;
+    this.#expect(waiting.deadlineAt);
+    if (this.#immediate || this.#asleep || this.#inFlight >= this.#slots()) return;
+    if (this.#delay) {
+      if (!this.#full() && this.#worthWaiting()) return;
+      this.#clearDelay();
+    }
+    this.#immediate = setImmediate(this.#pump);
+  }
+
+  /** The caller has gone or waited too long. Whoever joined it takes its place, as long as it is not sent. */
+  #leave(waiting: Waiting, error: CommonwattError): void {
+    if (waiting.left) return;
+    waiting.left = true;
+    waiting.call.onCancel = undefined;
+    this.#refuse(error.code === 'CANCELLED' ? 'cancelled' : 'fail', error, waiting.reject);
+    if (waiting.sent) return;
+    const [heir] = waiting.joined ?? [];
+    if (!heir) {
+      this.#forget(waiting);
       return;
     }
-    this.#scheduled = false;
-    const batch = this.#take();
-    if (batch.length === 0) {
-      if (this.#queue.length === 0) for (const resolve of this.#idle.splice(0)) resolve();
-      return;
+    waiting.joined?.delete(heir);
+    waiting.left = false;
+    waiting.call = heir.call;
+    waiting.context = heir.context;
+    waiting.resolve = heir.resolve;
+    waiting.reject = heir.reject;
+    waiting.deadlineAt = heir.deadlineAt;
+    heir.call.onCancel = () => this.#leave(waiting, cancelled());
+  }
+
+  /** Nobody wants it any more: its place is free. */
+  #forget(waiting: Waiting): void {
+    this.#queue.remove(waiting);
+    this.#reuse?.ended(waiting);
+    this.#tellIdle();
+  }
+
+  #fail(waiting: Waiting, error: unknown): void {
+    this.#reuse?.ended(waiting);
+    this.statistics.fail.count += (waiting.left ? 0 : 1) + (waiting.joined?.size ?? 0);
+    waiting.fail(error);
+  }
+
+  #slots(): number {
+    return Math.max(1, this.#target.parallelism ?? 1);
+  }
+
+  /** Sends what may go now; leaves a timer, an immediate or a batch in flight behind that comes back here. */
+  readonly #pump = (): void => {
+    this.#immediate = undefined;
+    this.#clearDelay();
+    if (this.#asleep) return;
+    while (this.#queue.size > 0 && this.#inFlight < this.#slots()) {
+      const awake = this.#target.awake?.();
+      if (awake) {
+        this.#sleep(awake);
+        return;
+      }
+      const now = performance.now();
+      const waitMs = this.#full() ? 0 : this.#waitMs(now);
+      if (waitMs > 0) {
+        // Timers know whole milliseconds; a shorter time is looked at again after each turn of the event loop.
+        if (waitMs < 1) this.#immediate = setImmediate(this.#pump);
+        else this.#delay = setTimeout(this.#pump, waitMs);
+        return;
+      }
+      const batch = this.#take(now);
+      if (batch.length > 0) void this.#send(batch);
     }
-    this.#inFlight++;
-    this.#pending += batch.length;
-    this.#compute(batch).finally(() => {
-      this.#inFlight--;
-      this.#pending -= batch.length;
-      this.#flush();
-    });
+    this.#tellIdle();
   };
 
-  /** The longest run of waiting requests that fit together, oldest first. */
-  #take(): Waiting[] {
-    const batch: Waiting[] = [];
-    let rows = 0;
-    let taken = 0;
-    for (const waiting of this.#queue) {
-      const fits =
-        batch.length === 0 ||
-        (this.#target.batchable &&
-          rows + waiting.rows <= this.#options.maxBatchSize &&
-          sameRowShape(batch[0], waiting));
-      if (!fits) break;
-      taken++;
-      if (waiting.call.cancelled) {
-        waiting.reject(new CommonwattError('CANCELLED', 'the caller left before the request was computed'));
-        continue;
+  #sleep(awake: Promise<void>): void {
+    this.#asleep = true;
+    const woken = () => {
+      this.#asleep = false;
+      this.#pump();
+    };
+    awake.then(woken, (error: unknown) => {
+      for (const waiting of this.#queue) {
+        this.#queue.remove(waiting);
+        this.#fail(waiting, error);
       }
-      batch.push(waiting);
-      rows += waiting.rows;
-    }
-    this.#queue = taken === this.#queue.length ? [] : this.#queue.slice(taken);
-    return batch;
+      woken();
+    });
   }
 
-  async #compute(batch: Waiting[]): Promise<void> {
+  #take(now: number): Waiting[] {
+    return this.#queue.take({
+      maxRows: this.#sizeOfNext(),
+      batchable: this.#batchable,
+      now,
+      expired: (waiting) => this.#expired(waiting, now),
+    });
+  }
+
+  /** The largest preferred size that what waits fills; when there is none, as much as fits. */
+  #sizeOfNext(): number {
+    let size = this.#maxRows;
+    for (const preferred of this.#target.settings.preferredBatchSizes)
+      if (preferred <= this.#queue.rows && preferred <= this.#maxRows) size = preferred;
+    return size;
+  }
+
+  /** Nothing that may still come would make the next batch better. */
+  #full(): boolean {
+    if (!this.#batchable || this.#queue.rows >= this.#maxRows) return true;
+    const smallest = this.#target.settings.preferredBatchSizes[0];
+    return smallest !== undefined && this.#queue.rows >= smallest;
+  }
+
+  #worthWaiting(): boolean {
+    const { maxQueueDelayMs } = this.#target.settings;
+    return maxQueueDelayMs === 'adaptive' ? this.#pace.worthWaiting(this.#queue.size) : true;
+  }
+
+  #waitMs(now: number): number {
+    const { maxQueueDelayMs } = this.#target.settings;
+    if (maxQueueDelayMs === 0 || !this.#worthWaiting()) return 0;
+    const oldestAt = this.#queue.oldestAt();
+    const wait =
+      maxQueueDelayMs === 'adaptive'
+        ? this.#pace.wait(this.#queue.size, oldestAt, now)
+        : oldestAt + maxQueueDelayMs - now;
+    // Nobody may expire for want of company.
+    return Math.min(wait, this.#sweepAt - 2 * sweepMs - now);
+  }
+
+  async #send(batch: readonly Waiting[]): Promise<void> {
+    this.#inFlight++;
+    this.#sent += batch.length;
+    for (const waiting of batch) waiting.sent = true;
+    let crash: unknown;
     try {
-      const startedAt = performance.now();
-      const { outputs, computeNs, runnerPid } = await this.#target.run(gather(batch));
-      const answers = scatter(batch, outputs);
-      const footprints = this.#options.accountant.recordBatch({
-        use: this.#target.use,
-        runnerPid,
-        computeNs,
-        items: batch,
-      });
-      batch.forEach((waiting, index) => {
-        const own = answers[index];
-        const footprint = footprints[index];
-        if (own && footprint)
-          waiting.resolve({
-            outputs: own,
-            footprint,
-            source: 'computed',
-            queueMs: startedAt - waiting.queuedAt,
-            computeMs: computeNs / 1e6,
-            batchRows: rowsOf(batch),
-          });
-        else
-          waiting.reject(
-            new CommonwattError('INTERNAL', 'an answer or its footprint is missing from its batch'),
-          );
-      });
+      await this.#compute(batch);
     } catch (error) {
-      for (const waiting of batch) waiting.reject(error);
+      crash = error;
+    }
+    this.#inFlight--;
+    if (this.#queue.size > 0) this.#pump();
+    // The runner is free for others meanwhile.
+    if (crash !== undefined) await this.#tryApart(batch, crash);
+    this.#sent -= batch.length;
+    this.#tellIdle();
+  }
+
+  /** Throws only when the runner died. */
+  async #compute(batch: readonly Waiting[]): Promise<void> {
+    const rows = batchRows(batch);
+    const startedAt = performance.now();
+    let computed: Computed;
+    try {
+      computed = await this.#target.run(gather(batch, rows));
+    } catch (error) {
+      if (isCrash(error)) throw error;
+      if (isRefusal(error) && batch.length > 1) return this.#halve(batch);
+      for (const waiting of batch) this.#fail(waiting, error);
+      return;
+    }
+    this.#pace.computed(rows, performance.now() - startedAt);
+    if (this.#batchable && !rowForRow(computed.outputs, rows)) {
+      this.#batchable = false;
+      this.#log?.warn(
+        { model: `${this.#target.use.model}:${this.#target.use.version}`, rows },
+        'this model does not answer a row for each row: from now on its requests are computed one by one',
+      );
+    }
+    if (!this.#batchable && batch.length > 1) return this.#oneByOne(batch);
+    this.#deliver(batch, rows, computed, startedAt);
+  }
+
+  #deliver(batch: readonly Waiting[], rows: number, computed: Computed, startedAt: number): void {
+    try {
+      this.#delivery.computed(batch, rows, computed, startedAt);
+    } catch (error) {
+      for (const waiting of batch) this.#fail(waiting, error);
     }
   }
-}
 
-function sameRowShape(first: Waiting | undefined, other: Waiting): boolean {
-  return !!first?.inputs.every((input, index) => {
-    const shape = other.inputs[index]?.shape;
-    return (
-      shape?.length === input.shape.length &&
-      shape.every((dimension, d) => d === 0 || dimension === input.shape[d])
-    );
-  });
-}
-
-function rowsOf(batch: readonly Waiting[]): number {
-  return batch.reduce((sum, { rows }) => sum + rows, 0);
-}
-
-function gather(batch: readonly Waiting[]): TensorParts[] {
-  const rows = rowsOf(batch);
-  return (batch[0]?.inputs ?? []).map(({ name, datatype, shape }, index) => ({
-    name,
-    datatype,
-    shape: batch.length === 1 ? shape : [rows, ...shape.slice(1)],
-    parts: batch.map(({ inputs }) => inputs[index]?.data ?? new Float32Array()),
-  }));
-}
-
-function scatter(batch: readonly Waiting[], outputs: readonly Tensor[]): Tensor[][] {
-  if (batch.length === 1) return [[...outputs]];
-  const rows = rowsOf(batch);
-  for (const { name, shape } of outputs) {
-    if (shape[0] !== rows)
-      throw new CommonwattError('INTERNAL', `output ${name} has ${shape[0]} rows for a batch of ${rows}`);
+  /** One bad input must not fail its mates: the halves are tried, and theirs, until it is alone. */
+  async #halve(batch: readonly Waiting[]): Promise<void> {
+    const middle = batch.length >> 1;
+    for (const half of [batch.slice(0, middle), batch.slice(middle)]) {
+      const wanted = this.#stillWanted(half);
+      if (wanted.length > 0) await this.#compute(wanted);
+    }
   }
-  const counts = batch.map((waiting) => waiting.rows);
-  const split = outputs.map((output) => splitRows(output, counts));
-  return batch.map((_, index) => split.flatMap((pieces) => pieces[index] ?? []));
+
+  async #oneByOne(batch: readonly Waiting[]): Promise<void> {
+    for (const waiting of batch) {
+      const wanted = this.#stillWanted([waiting]);
+      if (wanted.length > 0) await this.#compute(wanted);
+    }
+  }
+
+  /** Of what is to be computed once more. */
+  #stillWanted(batch: readonly Waiting[]): Waiting[] {
+    const now = performance.now();
+    return batch.filter((waiting) => {
+      if (!waiting.wanted) return false;
+      if (waiting.deadlineAt > now) return true;
+      this.#fail(waiting, deadlineExceeded());
+      return false;
+    });
+  }
+
+  async #tryApart(batch: readonly Waiting[], crash: unknown): Promise<void> {
+    await tryApart(batch, crash, {
+      target: this.#target,
+      poisoned: this.#poisoned,
+      hasAnswered: this.statistics.executionCount > 0,
+      deliver: (waiting, computed, startedAt) => this.#deliver([waiting], waiting.rows, computed, startedAt),
+      fail: (waiting, error) => this.#fail(waiting, error),
+    });
+  }
+
+  #expired(waiting: Waiting, now: number): void {
+    this.#leave(waiting, deadlineExceeded());
+    // Somebody else may want it: back to a place, if that one has time.
+    if (!waiting.left && waiting.deadlineAt <= now) this.#expired(waiting, now);
+    if (waiting.left || waiting.lane) return;
+    const displaced = this.#queue.add(waiting);
+    if (displaced) this.#fail(displaced, this.#overloaded());
+  }
+
+  /** Makes sure that a request with this deadline is told when it has passed, even if no runner ever is free. */
+  #expect(deadlineAt: number): void {
+    if (deadlineAt >= this.#sweepAt) return;
+    clearTimeout(this.#sweep);
+    this.#sweepAt = deadlineAt;
+    this.#sweep = setTimeout(this.#sweepExpired, Math.max(sweepMs, deadlineAt - performance.now()));
+    this.#sweep.unref();
+  }
+
+  readonly #sweepExpired = (): void => {
+    const now = performance.now();
+    this.#sweepAt = Infinity;
+    let next = Infinity;
+    for (const waiting of this.#queue) {
+      for (const other of waiting.joined ?? []) {
+        if (other.deadlineAt > now) next = Math.min(next, other.deadlineAt);
+        else {
+          waiting.joined?.delete(other);
+          other.call.onCancel = undefined;
+          this.#refuse('fail', deadlineExceeded(), other.reject);
+        }
+      }
+      if (waiting.deadlineAt <= now) this.#leave(waiting, deadlineExceeded());
+      if (!waiting.left) next = Math.min(next, waiting.deadlineAt);
+    }
+    this.#expect(next);
+  };
+
+  #overloaded(): CommonwattError {
+    return new CommonwattError('OVERLOADED', `${this.#queue.size} requests wait for this model already`, {
+      hint: 'send it again later',
+      retryAfterS: 1,
+    });
+  }
+
+  #clearDelay(): void {
+    if (!this.#delay) return;
+    clearTimeout(this.#delay);
+    this.#delay = undefined;
+  }
+
+  #tellIdle(): void {
+    if (this.#idle.length > 0 && this.pending === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
 }

@@ -21,14 +21,13 @@ export interface ModelStatistics {
   computeOutput: Tally;
   cacheHit: Tally;
   cacheMiss: Tally;
-  /** Requests given up before they were computed (Triton: `nv_inference_request_failure` reason CANCELED). */
+  /** Requests given up by their callers before they were answered (Triton: `nv_inference_request_failure` reason CANCELED). */
   cancelled: number;
   /** Rows of a batch → how often, and the time of its steps. */
   batches: Map<number, { computeInput: Tally; computeInfer: Tally; computeOutput: Tally }>;
 }
 
 export function emptyStatistics(): ModelStatistics {
-  const tally = (): Tally => ({ count: 0, ns: 0 });
   return {
     lastInferenceMs: 0,
     inferenceCount: 0,
@@ -44,4 +43,53 @@ export function emptyStatistics(): ModelStatistics {
     cancelled: 0,
     batches: new Map(),
   };
+}
+
+interface Times {
+  inputNs: number;
+  computeNs: number;
+  outputNs: number;
+}
+
+/** A run of the runtime. */
+export function countBatch(statistics: ModelStatistics, rows: number, times: Times): void {
+  statistics.executionCount++;
+  statistics.inferenceCount += rows;
+  statistics.lastInferenceMs = Date.now();
+  let batch = statistics.batches.get(rows);
+  if (!batch) {
+    batch = { computeInput: tally(), computeInfer: tally(), computeOutput: tally() };
+    statistics.batches.set(rows, batch);
+  }
+  countTimes(batch, times);
+}
+
+/** A request that was computed: the time of the whole batch is its time, since it waited for all of it. */
+export function countAnswer(
+  statistics: ModelStatistics,
+  queueMs: number,
+  totalMs: number,
+  times: Times,
+): void {
+  count(statistics.success, totalMs * 1e6);
+  count(statistics.queue, queueMs * 1e6);
+  countTimes(statistics, times);
+}
+
+function countTimes(
+  tallies: Pick<ModelStatistics, 'computeInput' | 'computeInfer' | 'computeOutput'>,
+  { inputNs, computeNs, outputNs }: Times,
+): void {
+  count(tallies.computeInput, inputNs);
+  count(tallies.computeInfer, computeNs);
+  count(tallies.computeOutput, outputNs);
+}
+
+function count(tally: Tally, ns: number): void {
+  tally.count++;
+  tally.ns += ns;
+}
+
+function tally(): Tally {
+  return { count: 0, ns: 0 };
 }

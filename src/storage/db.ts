@@ -165,6 +165,9 @@ export interface Schema {
     carbon_g: number;
     embodied_g: number;
     water_l: number | null;
+    /** What reusing another's answer avoided, estimated; in no sum of what was used. */
+    avoided_j: Generated<number>;
+    avoided_g: Generated<number>;
   };
   audit_events: {
     seq: Generated<number>;

@@ -224,4 +224,15 @@ const core: Migration = {
   },
 };
 
-export const migrations: Record<string, Migration> = { '0001_core': core };
+/** What reusing answers avoided: beside what was used, in no sum of it. */
+const avoided: Migration = {
+  async up(db: AnyDb) {
+    for (const column of ['avoided_j', 'avoided_g'])
+      await db.schema
+        .alterTable('ledger_entries')
+        .addColumn(column, 'double precision', (c) => c.notNull().defaultTo(0))
+        .execute();
+  },
+};
+
+export const migrations: Record<string, Migration> = { '0001_core': core, '0002_avoided': avoided };

@@ -91,7 +91,8 @@ export interface Version {
   dataset: string | null;
 }
 
-export type DeploymentState = 'loading' | 'ready' | 'failed';
+/** idle: not in memory for want of use; the next request brings it back. */
+export type DeploymentState = 'loading' | 'ready' | 'idle' | 'failed' | 'quarantined';
 
 export interface Model {
   id: string;
@@ -112,8 +113,37 @@ export interface Deployment {
   model: string;
   version: number;
   state: DeploymentState;
+  /** Why it failed or is quarantined; null for other organisations. */
+  reason: string | null;
+  /** Held by runners, estimated. */
+  memoryBytes: number;
+  /** Null for other organisations. */
+  settings: DeploymentSettings | null;
   createdAt: string;
 }
+
+/** How a version is served; docs/operations.md says what each setting does. */
+export interface DeploymentSettings {
+  /** Undefined, as `queueLimit` and `threads`: the server's own. */
+  maxBatchSize?: number | undefined;
+  preferredBatchSizes: number[];
+  maxQueueDelayMs: number | 'adaptive';
+  queueLimit?: number | undefined;
+  queueTimeoutMs: number | null;
+  priorityLevels: number;
+  cache: { enabled: boolean; maxAgeS: number; scope: 'organisation' | 'everyone' };
+  warmUpBatchSizes: number[];
+  pinned: boolean;
+  idleUnloadS: number | null;
+  threads?: number | undefined;
+  replicas: number;
+  executionProviders: ('cpu' | 'cuda' | 'tensorrt' | 'coreml' | 'dml')[];
+}
+
+/** Settings as they are given: what is left out stays, or is the default. */
+export type GivenSettings = Partial<Omit<DeploymentSettings, 'cache'>> & {
+  cache?: Partial<DeploymentSettings['cache']>;
+};
 
 export type Permission = 'infer' | 'explain' | 'download';
 export interface Limit {
@@ -387,6 +417,8 @@ export interface ImpactReport {
     requests: number;
     jobs: number;
   };
+  /** Spared by using answers again; estimated, in no sum of what was used. */
+  avoided: { requests: number; energyWh: Figure; carbonGCo2e: Figure; quality: Quality };
   supply: { cpuSeconds: Figure; memoryGbSeconds: Figure; energyWh: Figure };
   split: {
     requestsWh: Figure;

@@ -28,6 +28,9 @@ export const impactReportSchema = z.object({
     requests: z.int(),
     jobs: z.int(),
   }),
+  avoided: z
+    .object({ requests: z.int(), energyWh: figure, carbonGCo2e: figure, quality })
+    .describe('spared by using answers again; estimated, in no sum of what was used'),
   supply: z.object({ cpuSeconds: figure, memoryGbSeconds: figure, energyWh: figure }),
   split: z.object({
     requestsWh: figure,

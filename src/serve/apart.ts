@@ -1,0 +1,75 @@
+/**
+ * What becomes of a batch that failed as a whole.
+ *
+ * Its runner died: each request is tried again alone, where it can hurt nobody (inference changes nothing, so doing
+ * it twice does no harm). The mates are answered; the one that crashes again is refused for good (POISONED). When
+ * none succeeds the version is at fault, not the requests: all get one retryable error.
+ */
+import { CommonwattError } from '../errors.ts';
+import { gather } from './batch.ts';
+import type { BatchTarget } from './batcher.ts';
+import { type Poisoned, poisonedError } from './poisoned.ts';
+import type { Computed } from './runner/replica.ts';
+import { deadlineExceeded, type Waiting } from './waiting.ts';
+
+/** So many crashes in a row, without any success, tell that it is the version. */
+const crashesOfVersion = 3;
+
+export interface ApartOptions {
+  target: Pick<BatchTarget, 'runAlone'>;
+  poisoned: Poisoned;
+  /** The version has answered other requests before. */
+  hasAnswered: boolean;
+  deliver(waiting: Waiting, computed: Computed, startedAt: number): void;
+  fail(waiting: Waiting, error: unknown): void;
+}
+
+export async function tryApart(
+  batch: readonly Waiting[],
+  crash: unknown,
+  { target, poisoned, hasAnswered, deliver, fail }: ApartOptions,
+): Promise<void> {
+  const crashed: Waiting[] = [];
+  let answered = 0;
+  let last: unknown = crash;
+  for (const waiting of batch) {
+    if (!waiting.wanted) continue;
+    if (answered === 0 && crashed.length >= crashesOfVersion) {
+      crashed.push(waiting);
+      continue;
+    }
+    const startedAt = performance.now();
+    if (waiting.deadlineAt <= startedAt) {
+      fail(waiting, deadlineExceeded());
+      continue;
+    }
+    try {
+      const computed = await target.runAlone(gather([waiting], waiting.rows));
+      answered++;
+      deliver(waiting, computed, startedAt);
+    } catch (error) {
+      if (isCrash(error)) {
+        last = error;
+        crashed.push(waiting);
+      } else fail(waiting, error);
+    }
+  }
+  const alone = batch.length === 1;
+  const versionIsAtFault = answered === 0 && !(alone && hasAnswered);
+  for (const waiting of crashed) {
+    if (versionIsAtFault) fail(waiting, last);
+    else {
+      poisoned.add(waiting.inputs, performance.now());
+      fail(waiting, poisonedError());
+    }
+  }
+}
+
+export function isCrash(error: unknown): boolean {
+  return error instanceof CommonwattError && error.code === 'RUNNER_FAILED';
+}
+
+/** The model itself refused what it was given: perhaps only one request of the batch. */
+export function isRefusal(error: unknown): boolean {
+  return error instanceof CommonwattError && error.code === 'INVALID_TENSOR';
+}

@@ -1,0 +1,164 @@
+/** From a computed batch to its callers' answers: booked first, then answered, each with its own rows. */
+import type { Accountant, Footprint, ModelUse, WorkContext } from '../energy/energy.ts';
+import { CommonwattError } from '../errors.ts';
+import type { Tensor } from '../runtimes/tensor.ts';
+import { scatter } from './batch.ts';
+import { copyTensors, type Reuse } from './reuse.ts';
+import type { Computed } from './runner/replica.ts';
+import type { Inference } from './serve.ts';
+import { countAnswer, countBatch, type ModelStatistics } from './statistics.ts';
+import { cancelled, type Resolve, type Waiting } from './waiting.ts';
+
+/** A caller whose answer is kept, until the end of the tick. */
+export interface Hit {
+  call: { readonly cancelled: boolean };
+  context: WorkContext;
+  rows: number;
+  at: number;
+  lookupNs: number;
+  outputs: readonly Tensor[];
+  computeNs: number;
+  resolve: Resolve;
+  reject(error: unknown): void;
+}
+
+export interface DeliveryOptions {
+  use: ModelUse;
+  accountant: Pick<Accountant, 'recordBatch' | 'recordAvoided'>;
+  statistics: ModelStatistics;
+  reuse: Reuse | undefined;
+}
+
+export class Delivery {
+  readonly #options: DeliveryOptions;
+  #hits: Hit[] = [];
+
+  constructor(options: DeliveryOptions) {
+    this.#options = options;
+  }
+
+  /** Throws what booking throws; then nobody has been answered. `rowForRow` must hold when the batch has several. */
+  computed(batch: readonly Waiting[], rows: number, computed: Computed, startedAt: number): void {
+    const { use, accountant, statistics, reuse } = this.#options;
+    const { outputs, computeNs, runnerPid } = computed;
+    const answers = batch.length === 1 ? [[...outputs]] : scatter(batch, outputs);
+    const footprints = accountant.recordBatch({ use, runnerPid, computeNs, items: batch });
+    const now = performance.now();
+    countBatch(statistics, rows, computed);
+    for (let index = 0; index < batch.length; index++) {
+      const waiting = batch[index];
+      const own = answers[index];
+      const footprint = footprints[index];
+      if (!waiting || !own || !footprint)
+        throw new CommonwattError('INTERNAL', 'an answer or its footprint is missing from its batch');
+      const inference: Inference = {
+        outputs: own,
+        footprint,
+        source: 'computed',
+        queueMs: startedAt - waiting.queuedAt,
+        computeMs: computeNs / 1e6,
+        batchRows: rows,
+      };
+      if (waiting.shareable) {
+        reuse?.ended(waiting);
+        const partNs = rows > 0 ? (computeNs * waiting.rows) / rows : computeNs;
+        reuse?.computed(waiting, own, partNs, now);
+        if (waiting.joined) this.#joined(waiting, inference, partNs, now);
+      }
+      if (waiting.left) continue;
+      waiting.left = true;
+      waiting.call.onCancel = undefined;
+      countAnswer(statistics, startedAt - waiting.queuedAt, now - waiting.queuedAt, computed);
+      waiting.resolve(inference);
+    }
+  }
+
+  /** Answers at the end of the tick, together: their lines are one write. */
+  kept(hit: Hit): void {
+    this.#hits.push(hit);
+    if (this.#hits.length === 1) setImmediate(this.#answerHits);
+  }
+
+  /** Answers that are kept and on their way. */
+  get pending(): number {
+    return this.#hits.length;
+  }
+
+  #joined(leader: Waiting, inference: Inference, computeNs: number, now: number): void {
+    const joined = [...(leader.joined ?? [])];
+    leader.joined = undefined;
+    const footprints = this.#avoided(joined.map(({ context, rows }) => ({ context, rows, computeNs })));
+    const { statistics } = this.#options;
+    for (const [index, { call, joinedAt, resolve, reject }] of joined.entries()) {
+      call.onCancel = undefined;
+      const footprint = footprints[index];
+      if (footprint instanceof Error || !footprint) {
+        statistics.fail.count++;
+        reject(footprint);
+        continue;
+      }
+      const waitedMs = now - joinedAt;
+      statistics.success.count++;
+      statistics.success.ns += waitedMs * 1e6;
+      statistics.cacheHit.count++;
+      statistics.cacheHit.ns += waitedMs * 1e6;
+      resolve({
+        ...inference,
+        outputs: copyTensors(inference.outputs),
+        footprint,
+        source: 'joined',
+        queueMs: waitedMs,
+      });
+    }
+  }
+
+  readonly #answerHits = (): void => {
+    const hits: Hit[] = [];
+    const { statistics } = this.#options;
+    for (const hit of this.#hits) {
+      if (!hit.call.cancelled) {
+        hits.push(hit);
+        continue;
+      }
+      statistics.cancelled++;
+      hit.reject(cancelled());
+    }
+    this.#hits = [];
+    const footprints = this.#avoided(hits);
+    const now = performance.now();
+    for (const [index, { at, rows, lookupNs, outputs, resolve, reject }] of hits.entries()) {
+      const footprint = footprints[index];
+      if (footprint instanceof Error || !footprint) {
+        statistics.fail.count++;
+        reject(footprint);
+        continue;
+      }
+      statistics.success.count++;
+      statistics.success.ns += (now - at) * 1e6;
+      statistics.cacheHit.count++;
+      statistics.cacheHit.ns += lookupNs;
+      statistics.lastInferenceMs = Date.now();
+      resolve({
+        outputs: copyTensors(outputs),
+        footprint,
+        source: 'cached',
+        queueMs: 0,
+        computeMs: 0,
+        batchRows: rows,
+      });
+    }
+  };
+
+  /** A footprint for each, or why it could not be booked: then it is not answered either. */
+  #avoided(
+    items: readonly { context: WorkContext; rows: number; computeNs: number }[],
+  ): (Footprint | Error)[] {
+    if (items.length === 0) return [];
+    try {
+      return this.#options.accountant.recordAvoided({ use: this.#options.use, items });
+    } catch (error) {
+      const reason = error instanceof Error ? error : new Error(String(error));
+      return items.map(() => reason);
+    }
+  }
+}
