@@ -154,7 +154,8 @@ async function build(
     limits: config,
   };
   await http.app.register(platformRoutes, house);
-  const inference = { gate, deployments, version, maxBodyBytes: config.maxBodyBytes };
+  const { maxBodyBytes, maxBatchSize } = config;
+  const inference = { gate, deployments, registry, version, maxBodyBytes, maxBatchSize };
   await http.app.register(inferenceRoutes, inference);
 
   await deployments.start();

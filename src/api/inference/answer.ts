@@ -5,17 +5,38 @@
 import type { WorkContext } from '../../energy/energy.ts';
 import { CommonwattError } from '../../errors.ts';
 import type { Admission, Gate, Principal } from '../../gate/gate.ts';
-import type { ModelRef, ModelSignature } from '../../models/models.ts';
+import type { ModelRecord, ModelRef, ModelSignature, VersionRecord } from '../../models/models.ts';
 import { parseModelRef } from '../../models/names.ts';
+import type { Registry } from '../../models/registry.ts';
 import { InferCall, type Inference, type ServedVersion, type Serving } from '../../serve/serve.ts';
 import type { InferRequest } from './tensors.ts';
 
 export interface InferenceHouse {
   gate: Gate;
-  deployments: Serving;
+  deployments: Serving & Deploying;
+  registry: Pick<Registry, 'listModels' | 'listGrantedModels' | 'listVersions' | 'resolve'>;
   version: string;
   maxBodyBytes: number;
+  /** Of deployments that name none. */
+  maxBatchSize: number;
 }
+
+/** Puts versions into service and takes them out, for the repository extension. */
+interface Deploying {
+  create(model: ModelRecord, version: VersionRecord, by: string): Promise<unknown>;
+  remove(deploymentId: string, by: string): Promise<void>;
+}
+
+/** The extensions that are spoken by both protocols, in Triton's words. */
+export const extensions: readonly string[] = [
+  'binary_tensor_data',
+  'classification',
+  'model_configuration',
+  'model_repository',
+  'parameters',
+  'schedule_policy',
+  'statistics',
+];
 
 /** The runtime behind every model here, in the protocol's words. */
 export const platform = 'onnx_onnxruntime';

@@ -84,7 +84,18 @@ const house: InferenceHouse = {
   gate,
   version: '1.2.3',
   maxBodyBytes: 64 * 1024,
+  maxBatchSize: 128,
+  registry: {
+    listModels: async () => [],
+    listGrantedModels: async () => [],
+    listVersions: async () => [],
+    resolve: async () => {
+      throw new CommonwattError('VERSION_NOT_FOUND', 'no version');
+    },
+  },
   deployments: {
+    create: async () => {},
+    remove: async () => {},
     allReady: () => true,
     isReady: () => false,
     served(modelId, ref) {

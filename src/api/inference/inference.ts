@@ -2,114 +2,87 @@
  * The door of the Open Inference Protocol (KServe V2, REST): `/v2/…`. It translates and validates; whether the
  * caller may is the gate's word, how it is computed the serve room's.
  *
- * In: V2 JSON. Out: V2 JSON with the footprint in `usage.impact` and in headers; errors as `{"error": "…"}`.
+ * In: V2 JSON, with binary tensors behind it or not. Out: the same with the footprint in `usage.impact` and in headers;
+ * errors as `{"error": "…"}`.
  */
-import type { OutgoingHttpHeaders } from 'node:http';
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import type { Admission } from '../../gate/gate.ts';
-import type { ModelRef, TensorSpec } from '../../models/models.ts';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { TensorSpec } from '../../models/models.ts';
 import { principalOf } from '../guard.ts';
-import { answer, type InferenceHouse, modelRef, platform, viewServed } from './answer.ts';
+import { extensions, type InferenceHouse, platform, viewServed } from './answer.ts';
 import { headerLengthHeader, readHeaderLength } from './binary.ts';
-import { parseInferRequest } from './parse.ts';
-import { type RenderedAnswer, renderAnswer } from './render.ts';
-
-interface ModelParams {
-  model: string;
-  version?: string;
-}
+import { callHandler, type Form } from './call.ts';
+import { extensionRoutes } from './extensions.ts';
+import { generateForm, generateStreamForm } from './generate.ts';
+import { parseInferRequest, type RestRequest } from './parse.ts';
+import { type ModelParams, modelPaths, nameOf, refOf } from './paths.ts';
+import { renderAnswer } from './render.ts';
+import { sharedMemoryRoutes } from './shared-memory.ts';
+import type { InferRequest } from './tensors.ts';
 
 type ModelRequest = FastifyRequest<{ Params: ModelParams }>;
 
 export async function inferenceRoutes(app: FastifyInstance, house: InferenceHouse): Promise<void> {
-  const { gate, deployments } = house;
-  // Whatever the content type says, the body is read as JSON and checked in full: clients differ in what they send.
+  // Whatever the content type says, the body is read as bytes and checked in full: clients differ in what they send.
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     '*',
     { parseAs: 'buffer', bodyLimit: house.maxBodyBytes },
     (_request, body, done) => done(null, body),
   );
+  serverRoutes(app, house);
+  modelRoutes(app, house);
+  extensionRoutes(app, house);
+  sharedMemoryRoutes(app);
+}
 
-  // Health says nothing about models, so it needs no key.
-  app.get('/v2', { config: { access: 'public' } }, () => ({
-    name: 'commonwatt',
-    version: house.version,
-    extensions: [],
-  }));
-  app.get('/v2/health/live', { config: { access: 'public' } }, () => ({ live: true }));
-  app.get('/v2/health/ready', { config: { access: 'public' } }, (_request, reply) => {
+/** Health and what is spoken say nothing about models, so they need no key. */
+function serverRoutes(app: FastifyInstance, { version, deployments }: InferenceHouse): void {
+  const open = { config: { access: 'public' } } as const;
+  const metadata = () => ({ name: 'commonwatt', version, extensions: [...extensions, 'generate'] });
+  app.get('/v2', open, metadata);
+  app.get('/v2/', open, metadata);
+  app.get('/v2/health/live', open, () => ({ live: true }));
+  app.get('/v2/health/ready', open, (_request, reply) => {
     const ready = deployments.allReady();
     return reply.code(ready ? 200 : 503).send({ ready });
   });
+}
 
+function modelRoutes(app: FastifyInstance, house: InferenceHouse): void {
   const keyed = { config: { access: 'key' } } as const;
-
   const view = (request: ModelRequest) => viewServed(house, principalOf(request), refOf(request.params));
-  for (const path of ['/v2/models/:model', '/v2/models/:model/versions/:version']) {
+  for (const path of modelPaths(''))
     app.get<{ Params: ModelParams }>(path, keyed, async (request) => {
-      const served = await view(request);
+      const { modelId, signature } = await view(request);
       return {
-        name: request.params.model,
-        versions: [String(served.version)],
+        name: nameOf(request.params),
+        versions: house.deployments.servedVersions(modelId).map(({ version }) => String(version)),
         platform,
-        inputs: served.signature.inputs.map(tensorMetadata),
-        outputs: served.signature.outputs.map(tensorMetadata),
+        inputs: signature.inputs.map(tensorMetadata),
+        outputs: signature.outputs.map(tensorMetadata),
       };
     });
-    app.get<{ Params: ModelParams }>(`${path}/ready`, keyed, async (request, reply) => {
-      const served = await view(request);
-      const ready = deployments.isReady(served);
-      return reply.code(ready ? 200 : 503).send({ name: request.params.model, ready });
+  for (const path of modelPaths('/ready'))
+    app.get<{ Params: ModelParams }>(path, keyed, async (request, reply) => {
+      const ready = house.deployments.isReady(await view(request));
+      return reply.code(ready ? 200 : 503).send({ name: nameOf(request.params), ready });
     });
-    app.post<{ Params: ModelParams; Body: Buffer | undefined }>(`${path}/infer`, keyed, (request, reply) => {
-      const ref = refOf(request.params);
-      const principal = principalOf(request);
-      const admission = gate.admit(principal, 'infer', ref.organisation, ref.name);
-      const answered =
-        admission instanceof Promise
-          ? admission.then((admitted) => infer(request, reply, ref, admitted))
-          : infer(request, reply, ref, admission);
-      // Without a promise for the framework: this is the hot path.
-      answered.catch((error: unknown) => reply.send(error));
-    });
-  }
-
-  function infer(
-    request: FastifyRequest<{ Params: ModelParams; Body: Buffer | undefined }>,
-    reply: FastifyReply,
-    ref: ModelRef,
-    admission: Admission,
-  ): Promise<void> {
-    return answer(house, ref, admission, {
-      requestId: request.id,
-      read: (signature) => {
-        const headerLength = readHeaderLength(request.headers[headerLengthHeader]);
-        return parseInferRequest(request.body ?? Buffer.alloc(0), signature, headerLength);
-      },
-      watch: (call) => reply.raw.once('close', () => call.cancel()),
-      write: (inference, { version }, { id, outputs, binaryOutputs }) => {
-        const head = { modelName: request.params.model, version, id, wanted: outputs, binaryOutputs };
-        send(reply, renderAnswer(head, inference));
-      },
-    });
-  }
+  const call = <Request extends InferRequest>(verb: string, form: Form<Request>) => {
+    const handler = callHandler(house, form);
+    for (const path of modelPaths(verb))
+      app.post<{ Params: ModelParams; Body: Buffer | undefined }>(path, keyed, handler);
+  };
+  call('/infer', inferForm);
+  call('/generate', generateForm);
+  call('/generate_stream', generateStreamForm);
 }
 
-/** Straight to the socket, in one write: the framework's own way costs more than the rest of the answer. */
-function send(reply: FastifyReply, { headers: own, body }: RenderedAnswer): void {
-  reply.hijack();
-  const headers: OutgoingHttpHeaders = {};
-  for (const [name, value] of Object.entries(reply.getHeaders()))
-    if (value !== undefined) headers[name] = value;
-  for (let at = 0; at < own.length; at += 2) headers[own[at] ?? ''] = own[at + 1];
-  headers['content-length'] = Buffer.byteLength(body);
-  reply.raw.writeHead(200, headers).end(body);
-}
-
-function refOf({ model, version }: ModelParams): ModelRef {
-  return modelRef(model, version);
-}
+const inferForm: Form<RestRequest> = {
+  read: (body, signature, headers) =>
+    parseInferRequest(body, signature, readHeaderLength(headers[headerLengthHeader])),
+  write: (of, { id, outputs, binaryOutputs }, inference) =>
+    renderAnswer({ ...of, id, wanted: outputs, binaryOutputs }, inference),
+};
 
 function tensorMetadata({ name, datatype, shape }: TensorSpec) {
   return { name, datatype, shape };

@@ -105,3 +105,21 @@ function digits(values: TensorData, index: number): string {
   }
   return String(Number(value.toPrecision(9)));
 }
+
+/** Refused before anything is computed: an answer that could not be written. */
+export function checkJsonForms(
+  wanted: readonly WantedOutput[] | undefined,
+  binaryOutputs: boolean,
+  specs: readonly TensorSpec[],
+): void {
+  for (const { name, datatype } of specs) {
+    if (datatype !== 'FP16' && datatype !== 'BF16') continue;
+    const own = wanted?.find((output) => output.name === name);
+    if ((wanted && !own) || (own?.binary ?? binaryOutputs)) continue;
+    throw invalid(
+      `output ${show(name)}`,
+      `is ${datatype}, which has no JSON form; ask for it as binary data (binary_data or binary_data_output)`,
+      'outputs',
+    );
+  }
+}

@@ -8,7 +8,7 @@ import type { Tensor } from '../../runtimes/tensor.ts';
 import { BinaryPart, readRawBody } from './binary.ts';
 import { isObject, parseJson } from './json.ts';
 import { readJsonData } from './json-data.ts';
-import { type GivenOutput, type WantedOutput, wantedOutputs } from './outputs.ts';
+import { checkJsonForms, type GivenOutput, type WantedOutput, wantedOutputs } from './outputs.ts';
 import {
   countParameter,
   flagParameter,
@@ -55,7 +55,7 @@ export function parseInferRequest(
   const inputs = readInputs(request.inputs, signature.inputs, binary);
   binary?.end();
   const outputs = readOutputs(request.outputs, signature.outputs);
-  checkForms(outputs, binaryOutputs, signature.outputs);
+  checkJsonForms(outputs, binaryOutputs, signature.outputs);
   return { id, inputs, outputs, binaryOutputs, priority, timeoutMs };
 }
 
@@ -139,22 +139,4 @@ function outputObject(output: unknown, index: number): GivenOutput {
     classes: countParameter(parameters, 'classification', `${where}.parameters`),
     binary: flagParameter(parameters, 'binary_data', `${where}.parameters`),
   };
-}
-
-/** Refused before anything is computed: an answer that could not be written. */
-function checkForms(
-  wanted: readonly WantedOutput[] | undefined,
-  binaryOutputs: boolean,
-  specs: readonly TensorSpec[],
-): void {
-  for (const { name, datatype } of specs) {
-    if (datatype !== 'FP16' && datatype !== 'BF16') continue;
-    const own = wanted?.find((output) => output.name === name);
-    if ((wanted && !own) || (own?.binary ?? binaryOutputs)) continue;
-    throw invalid(
-      `output ${show(name)}`,
-      `is ${datatype}, which has no JSON form; ask for it as binary data (binary_data or binary_data_output)`,
-      'outputs',
-    );
-  }
 }

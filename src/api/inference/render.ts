@@ -69,13 +69,14 @@ function wantsRaw({ wanted, binaryOutputs }: AnswerHead): boolean {
   return wanted ? wanted.some(({ binary }) => binary ?? binaryOutputs) : binaryOutputs;
 }
 
-function renderHead(
-  { modelName, version, id }: AnswerHead,
-  outputs: string,
-  { footprint }: Inference,
-): string {
+function renderHead({ modelName, version, id }: AnswerHead, outputs: string, inference: Inference): string {
   const idPart = id === undefined ? '' : `"id":${JSON.stringify(id)},`;
-  return `{"model_name":${JSON.stringify(modelName)},"model_version":"${version}",${idPart}"outputs":[${outputs}],"usage":{"impact":${impactText(footprint).json}}}`;
+  return `{"model_name":${JSON.stringify(modelName)},"model_version":"${version}",${idPart}"outputs":[${outputs}],${usage(inference)}}`;
+}
+
+/** The field of an answer that tells what it cost. */
+export function usage({ footprint }: Inference): string {
+  return `"usage":{"impact":${impactText(footprint).json}}`;
 }
 
 function rawBytes({ data }: Tensor): Uint8Array {
