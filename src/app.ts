@@ -8,6 +8,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Registry as Metrics } from 'prom-client';
 import { createHttp } from './api/http.ts';
+import { fastDoor } from './api/inference/fast.ts';
+import { houseDesk } from './api/inference/fast-desk.ts';
 import { startGrpc } from './api/inference/grpc.ts';
 import { inferenceRoutes } from './api/inference/inference.ts';
 import { platformRoutes } from './api/platform/platform.ts';
@@ -130,11 +132,14 @@ async function build(
   });
   undo.push(() => jobs.stop());
 
+  const { maxBodyBytes, maxBatchSize } = config;
+  const inference = { gate, deployments, registry, version, maxBodyBytes, maxBatchSize };
   const http = await createHttp({
     config,
     log,
     gate,
     metrics,
+    before: (ordinary) => fastDoor({ desk: houseDesk(inference), ordinary, log, maxBodyBytes }),
     ready: () => deployments.allReady(),
     version,
     webRoot: join(root, 'dist/web'),
@@ -154,8 +159,6 @@ async function build(
     limits: config,
   };
   await http.app.register(platformRoutes, house);
-  const { maxBodyBytes, maxBatchSize } = config;
-  const inference = { gate, deployments, registry, version, maxBodyBytes, maxBatchSize };
   await http.app.register(inferenceRoutes, inference);
 
   await deployments.start();

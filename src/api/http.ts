@@ -4,6 +4,7 @@
  * In: requests. Out: answers with our request id, errors in the protocol's own shape. Promise: a route that does
  * not declare who may reach it does not start, and every route that is not public is guarded.
  */
+import { createServer, type RequestListener } from 'node:http';
 import swagger from '@fastify/swagger';
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
@@ -13,11 +14,13 @@ import type { Gate } from '../gate/gate.ts';
 import { RouteRules } from '../gate/routes.ts';
 import { guard } from './guard.ts';
 import { healthRoutes, type MetricsSource } from './health.ts';
+import { QuickRequest } from './inference/quick-request.ts';
+import { keepAliveMs } from './inference/wire.ts';
 import { openApiTransform } from './openapi.ts';
 import { pageRoutes } from './page.ts';
 import { sendError } from './problem.ts';
 import { referenceRoutes } from './reference.ts';
-import { requestIds } from './request-ids.ts';
+import { echoedRequestId, requestIds } from './request-ids.ts';
 
 export interface HttpOptions {
   config: Pick<Config, 'host'>;
@@ -31,6 +34,8 @@ export interface HttpOptions {
   version: string;
   /** Folder of the built page; served when it exists. */
   webRoot?: string | undefined;
+  /** Stands before the framework: takes what it can answer quickly, and passes everything else on. */
+  before?: ((ordinary: RequestListener) => RequestListener) | undefined;
 }
 
 /** The instance and what every route of it asks; further doors are registered on it before it listens. */
@@ -38,6 +43,16 @@ export interface Http {
   app: FastifyInstance;
   rules: RouteRules;
 }
+
+/** A connection that dawdles is closed: with its headers, with a request, or idle between two. */
+const connectionRules = {
+  headersTimeout: 30_000,
+  requestTimeout: 15 * 60_000,
+  keepAliveTimeout: keepAliveMs,
+  connectionsCheckingInterval: 5_000,
+  maxHeaderSize: 16 * 1024,
+  IncomingMessage: QuickRequest,
+} as const;
 
 const jsonBodyBytes = 1024 * 1024;
 /** A name of two parts, percent-encoded at worst. */
@@ -54,10 +69,8 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
     requestIdHeader: false,
     trustProxy: false,
     bodyLimit: jsonBodyBytes,
-    requestTimeout: 15 * 60_000,
-    connectionTimeout: 0,
-    http: { headersTimeout: 30_000, maxHeaderSize: 16 * 1024 },
     forceCloseConnections: 'idle',
+    serverFactory: (ordinary) => createServer(connectionRules, options.before?.(ordinary) ?? ordinary),
     routerOptions: { maxParamLength },
     frameworkErrors: (error, request, reply) => {
       sendError(error, request, reply);
@@ -77,9 +90,8 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-commonwatt-request-id', request.id);
     reply.header('x-content-type-options', 'nosniff');
-    const theirs = request.headers['x-request-id'];
-    if (typeof theirs === 'string' && /^[\x20-\x7e]{1,200}$/.test(theirs))
-      reply.header('x-request-id', theirs);
+    const theirs = echoedRequestId(request.headers['x-request-id']);
+    if (theirs !== undefined) reply.header('x-request-id', theirs);
     done();
   });
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply));

@@ -135,18 +135,39 @@ function describeValidation(error: {
   });
 }
 
-/** Sends an error in the shape of the protocol that the path belongs to. */
-export function sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+/** Where errors of the server itself are told with their cause. */
+export interface ErrorLog {
+  error(fields: object, message: string): void;
+}
+
+export interface ErrorAnswer {
+  status: number;
+  /** Content type included. */
+  headers: Record<string, string>;
+  body: string;
+}
+
+/** An error in the shape of the protocol that the path belongs to; what is the server's own fault is logged. */
+export function errorAnswer(thrown: unknown, url: string, requestId: string, log: ErrorLog): ErrorAnswer {
   const error = toCommonwattError(thrown);
-  if (error.status >= 500) request.log.error({ err: thrown, requestId: request.id }, 'request failed');
-  if (error.retryAfterS !== undefined) reply.header('retry-after', String(Math.ceil(error.retryAfterS)));
-  if (error.status === 401) reply.header('www-authenticate', 'Bearer');
-  // The rest of a refused upload is not worth reading.
-  if (error.status === 413) reply.header('connection', 'close');
-  reply.code(error.status);
-  return speaksV2(request.url)
-    ? reply.type('application/json; charset=utf-8').send(JSON.stringify({ error: describeError(error) }))
-    : reply.type('application/problem+json').send(JSON.stringify(toProblem(error, request.id)));
+  if (error.status >= 500) log.error({ err: thrown, requestId }, 'request failed');
+  const v2 = speaksV2(url);
+  return {
+    status: error.status,
+    headers: {
+      'content-type': v2 ? 'application/json; charset=utf-8' : 'application/problem+json',
+      ...(error.retryAfterS === undefined ? {} : { 'retry-after': String(Math.ceil(error.retryAfterS)) }),
+      ...(error.status === 401 ? { 'www-authenticate': 'Bearer' } : {}),
+      // The rest of a refused upload is not worth reading.
+      ...(error.status === 413 ? { connection: 'close' } : {}),
+    },
+    body: JSON.stringify(v2 ? { error: describeError(error) } : toProblem(error, requestId)),
+  };
+}
+
+export function sendError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { status, headers, body } = errorAnswer(thrown, request.url, request.id, request.log);
+  return reply.code(status).headers(headers).send(body);
 }
 
 function speaksV2(url: string): boolean {

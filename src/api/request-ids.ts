@@ -10,3 +10,8 @@ export function requestIds(): () => string {
     return `${boot}-${count.toString(36).padStart(7, '0')}`;
   };
 }
+
+/** The client's own id, which an answer repeats; undefined when it is nothing that a header line may carry. */
+export function echoedRequestId(header: string | string[] | undefined): string | undefined {
+  return typeof header === 'string' && /^[\x20-\x7e]{1,200}$/.test(header) ? header : undefined;
+}

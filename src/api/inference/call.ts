@@ -48,10 +48,12 @@ function admitted<Request extends InferRequest>(
   ref: ModelRef,
   body: Buffer,
 ): Promise<void> {
+  // Before a place is taken: a refusal here must leave none behind.
+  const deadlineAtMs = deadlineOf(request.headers[timeoutHeader]);
   const admission = house.gate.admit(principalOf(request), 'infer', ref.organisation, ref.name);
   return admission instanceof Promise
-    ? admission.then((taken) => compute(house, form, request, reply, ref, body, taken))
-    : compute(house, form, request, reply, ref, body, admission);
+    ? admission.then((taken) => compute(house, form, request, reply, ref, body, taken, deadlineAtMs))
+    : compute(house, form, request, reply, ref, body, admission, deadlineAtMs);
 }
 
 async function compute<Request extends InferRequest>(
@@ -62,13 +64,14 @@ async function compute<Request extends InferRequest>(
   ref: ModelRef,
   body: Buffer,
   admission: Admission,
+  deadlineAtMs: number | undefined,
 ): Promise<void> {
   const { headers } = request;
   const rendered = await answer(house, ref, admission, {
     requestId: request.id,
     reuse: !noStore(headers['cache-control']),
     read: (signature) => form.read(body, signature, headers),
-    deadlineAtMs: deadlineOf(headers[timeoutHeader]),
+    deadlineAtMs,
     watch: (call) => reply.raw.once('close', () => call.cancel()),
     write: (inference, { version }, read) =>
       form.write({ modelName: nameOf(request.params), version }, read, inference),

@@ -1,0 +1,98 @@
+/**
+ * The quick way of the commonest request, below the framework: `POST /v2/models/…/infer` by a caller whom the gate
+ * remembers. In: node's own request and response. Out: the same answer, byte for byte, as the ordinary door gives, in
+ * one write; every other request goes to the ordinary door untouched. Promise: whatever decides or words anything is
+ * shared with that door, and a test sends the same bytes to both.
+ */
+import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { Remembered } from '../../gate/remembered.ts';
+import type { ModelRef } from '../../models/models.ts';
+import { bearerKey } from '../guard.ts';
+import type { ErrorLog } from '../problem.ts';
+import { requestIds } from '../request-ids.ts';
+import { modelRef } from './answer.ts';
+import { Exchange, type Visit } from './fast-exchange.ts';
+import { QuickRequest } from './quick-request.ts';
+
+/** Who answers the quick requests: the server itself, or a door process that asks it. */
+export interface Desk {
+  /** Undefined: not known at once; the ordinary door finds out, or refuses. */
+  visit(apiKey: string, route: InferRoute): Visit | undefined;
+}
+
+/** What the URL of an inference names. */
+export interface InferRoute {
+  /** As it was sent, decoded: the answer repeats it. */
+  model: string;
+  ref: ModelRef;
+}
+
+export interface FastDoorOptions {
+  desk: Desk;
+  ordinary: RequestListener;
+  log: ErrorLog;
+  maxBodyBytes: number;
+}
+
+const maxRoutes = 10_000;
+
+/** Headers that ask for something only the ordinary door does. */
+const asksForMore = [
+  'content-encoding',
+  'cache-control',
+  'transfer-encoding',
+  'expect',
+  'x-commonwatt-timeout-ms',
+] as const;
+
+export function fastDoor({ desk, ordinary, log, maxBodyBytes }: FastDoorOptions): RequestListener {
+  const routes = new Remembered<InferRoute>(maxRoutes);
+  const newRequestId = requestIds();
+
+  function routeOf({ method, url }: IncomingMessage): InferRoute | undefined {
+    if (method !== 'POST' || url === undefined || !url.endsWith('/infer')) return undefined;
+    const known = routes.get(url);
+    if (known) return known;
+    const route = parseRoute(url);
+    if (route) routes.set(url, route);
+    return route;
+  }
+
+  function take(request: IncomingMessage, response: ServerResponse): boolean {
+    const route = routeOf(request);
+    if (!route || !(request instanceof QuickRequest)) return false;
+    const { headers } = request;
+    const length = bodyLength(headers['content-length']);
+    if (length === undefined || length > maxBodyBytes) return false;
+    for (const name of asksForMore) if (headers[name] !== undefined) return false;
+    const apiKey = bearerKey(headers.authorization);
+    if (!apiKey) return false;
+    const visit = desk.visit(apiKey, route);
+    if (!visit) return false;
+    new Exchange({ request, response, requestId: newRequestId(), log }).begin(visit);
+    return true;
+  }
+
+  return (request, response) => {
+    if (!take(request, response)) ordinary(request, response);
+  };
+}
+
+const path = /^\/v2\/models\/([\w.:@%-]{1,200})(?:\/([\w.%-]{1,200}))?(?:\/versions\/(\d{1,9}))?\/infer$/;
+
+/** Undefined for whatever is no plain inference URL: the ordinary door says what is wrong with it. */
+function parseRoute(url: string): InferRoute | undefined {
+  const [, first, second, version] = path.exec(url) ?? [];
+  if (first === undefined) return undefined;
+  try {
+    const model = decodeURIComponent(second === undefined ? first : `${first}/${second}`);
+    return { model, ref: modelRef(model, version) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** Only a length written plainly; the empty body is for the ordinary door to refuse. */
+function bodyLength(header: string | undefined): number | undefined {
+  return header !== undefined && /^[1-9]\d{0,9}$/.test(header) ? Number(header) : undefined;
+}
