@@ -1,5 +1,5 @@
 /** Refusals as gRPC statuses. */
-import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import type { ServerHttp2Stream } from 'node:http2';
 import { Code, ConnectError } from '@connectrpc/connect';
 import { CommonwattError, describeError } from '../../errors.ts';
 
@@ -19,10 +19,13 @@ const codes: Readonly<Record<number, Code>> = {
   409: Code.FailedPrecondition,
   413: Code.ResourceExhausted,
   415: Code.InvalidArgument,
+  422: Code.InvalidArgument,
   429: Code.ResourceExhausted,
   499: Code.Canceled,
   500: Code.Internal,
+  501: Code.Unimplemented,
   503: Code.Unavailable,
+  504: Code.DeadlineExceeded,
 };
 
 /** The status for an error, with the request's id in its metadata; what is ours to repair is logged. */
@@ -31,7 +34,11 @@ export function refusalOf(error: unknown, requestId: string, log: GrpcLog): Conn
   const metadata = new Headers({ [requestIdHeader]: requestId });
   if (error instanceof CommonwattError) {
     if (error.status >= 500) log.error({ err: error, requestId }, 'inference failed');
-    if (error.retryAfterS !== undefined) metadata.set('retry-after', String(Math.ceil(error.retryAfterS)));
+    if (error.retryAfterS !== undefined) {
+      metadata.set('retry-after', String(Math.ceil(error.retryAfterS)));
+      // What clients of gRPC that retry by themselves wait for.
+      metadata.set('grpc-retry-pushback-ms', String(Math.ceil(error.retryAfterS * 1000)));
+    }
     return new ConnectError(describeError(error), codes[error.status] ?? Code.Unknown, metadata);
   }
   log.error({ err: error, requestId }, 'inference failed');
@@ -42,18 +49,33 @@ export function refusalOf(error: unknown, requestId: string, log: GrpcLog): Conn
   );
 }
 
+/** A caller reads no more of a message than this. */
+const messageLengthAtMost = 2_000;
+
 /** Answers a call without reading its body: a status in the headers, which must then end the stream. */
-export function refuse({ stream }: Http2ServerResponse, { code, rawMessage, metadata }: ConnectError): void {
+export function refuse(stream: ServerHttp2Stream, { code, rawMessage, metadata }: ConnectError): void {
   if (stream.destroyed || stream.headersSent) return;
   stream.respond(
     {
       ':status': 200,
       'content-type': 'application/grpc+proto',
       'grpc-status': String(code),
-      'grpc-message': encodeURIComponent(rawMessage),
+      'grpc-message': percentEncoded(rawMessage),
       ...Object.fromEntries(metadata),
     },
     { endStream: true },
+  );
+}
+
+/** Half a character, as cutting and callers leave them, cannot be encoded. */
+export function percentEncoded(text: string): string {
+  return encodeURIComponent(Buffer.from(text.slice(0, messageLengthAtMost)).toString());
+}
+
+export function deadlinePassed(): CommonwattError {
+  return new CommonwattError(
+    'DEADLINE_EXCEEDED',
+    'the deadline of the call passed before its answer was there',
   );
 }
 
@@ -61,11 +83,9 @@ export function refuse({ stream }: Http2ServerResponse, { code, rawMessage, meta
 const lingerMs = 1_000;
 
 /** Whoever goes on sending after the answer is heard for a moment without keeping a byte, then hung up on. */
-export function hangUpAfterwards(request: Http2ServerRequest, response: Http2ServerResponse): void {
-  const { stream } = response;
-  // The stream's own `finish`: the response's waits for the caller to end too.
+export function hangUpAfterwards(stream: ServerHttp2Stream): void {
   stream.once('finish', () => {
-    if (request.complete || stream.destroyed) return;
+    if (stream.readableEnded || stream.destroyed) return;
     const timer = setTimeout(() => stream.destroy(), lingerMs);
     stream.once('close', () => clearTimeout(timer));
     stream.resume();

@@ -1,36 +1,38 @@
-/** The footprint of an answer in gRPC: Wh and gCO2e as `parameters` and as metadata. */
-import type { MessageInitShape } from '@bufbuild/protobuf';
+/** The footprint of an answer as `parameters` of gRPC: Wh and gCO2e. */
 import type { Footprint } from '../../energy/energy.ts';
 import { impactJson } from '../../energy/footprint.ts';
-import type { InferParameterSchema } from './proto/open_inference_grpc_pb.ts';
+import type { InferParameter, ModelInferResponse } from './proto/open_inference_grpc_pb.ts';
 
-type Parameter = MessageInitShape<typeof InferParameterSchema>;
+type Parameters = ModelInferResponse['parameters'];
 
-/** The parameters of an answer; its figures go into the metadata too. A figure nobody knows is absent, with the reason. */
-export function footprintParameters(
-  footprint: Footprint,
-  requestId: string,
-  header: Headers,
-): Record<string, Parameter> {
-  const { energyWh, carbonGCo2e, quality, unknown } = impactJson(footprint);
-  const figures = { energy_wh: energyWh, carbon_gco2e: carbonGCo2e };
-  const parameters: Record<string, Parameter> = {
-    commonwatt_request_id: text(requestId),
-    commonwatt_quality: text(quality),
-  };
-  for (const [name, value] of Object.entries(figures)) {
-    if (value === null) continue;
-    parameters[`commonwatt_${name}`] = figure(value);
-    header.set(`x-commonwatt-${name.replace('_', '-')}`, String(value));
+/** Callers with equal figures share a footprint. */
+const known = new WeakMap<Footprint, Parameters>();
+
+/** A figure nobody knows is absent, with the reason. */
+export function footprintParameters(footprint: Footprint, requestId: string): Parameters {
+  let figures = known.get(footprint);
+  if (!figures) {
+    figures = figuresOf(footprint);
+    known.set(footprint, figures);
   }
-  if (energyWh === null) parameters.commonwatt_energy_unknown = text(unknown.energyWh ?? 'not known');
-  return parameters;
+  return { ...figures, commonwatt_request_id: text(requestId) };
 }
 
-function text(value: string): Parameter {
-  return { parameterChoice: { case: 'stringParam', value } };
+function figuresOf(footprint: Footprint): Parameters {
+  const { energyWh, carbonGCo2e, quality, unknown } = impactJson(footprint);
+  return {
+    commonwatt_quality: text(quality),
+    ...(energyWh === null
+      ? { commonwatt_energy_unknown: text(unknown.energyWh ?? 'not known') }
+      : { commonwatt_energy_wh: figure(energyWh) }),
+    ...(carbonGCo2e === null ? {} : { commonwatt_carbon_gco2e: figure(carbonGCo2e) }),
+  };
 }
 
-function figure(value: number): Parameter {
-  return { parameterChoice: { case: 'doubleParam', value } };
+function text(value: string): InferParameter {
+  return { $typeName: 'inference.InferParameter', parameterChoice: { case: 'stringParam', value } };
+}
+
+function figure(value: number): InferParameter {
+  return { $typeName: 'inference.InferParameter', parameterChoice: { case: 'doubleParam', value } };
 }

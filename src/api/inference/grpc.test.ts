@@ -199,7 +199,13 @@ describe('without a key', () => {
 describe('what is no proper call', () => {
   it.each([
     ['an authority that is none', { ':authority': 'a:99999' }, /authority/],
-    ['a method that does not exist', { ':path': '/inference.GRPCInferenceService/ModelStreamInfer' }, null],
+    [
+      'a method that does not exist',
+      { ':path': '/inference.GRPCInferenceService/TraceSetting' },
+      /not spoken/,
+    ],
+    ['another protocol', { 'content-type': 'application/json' }, /gRPC is spoken here/],
+    ['another method of HTTP', { ':method': 'PUT' }, /gRPC is spoken here/],
   ])('%s harms nobody', async (_what, headers, message) => {
     const session = connect(`http://${server.address}`);
     const stream = session.request({
@@ -214,9 +220,7 @@ describe('what is no proper call', () => {
     });
     stream.end();
     const answer = await answered;
-    if (message) expect(decodeURIComponent(String(answer['grpc-message']))).toMatch(message);
-    // The protocol maps 404 to UNIMPLEMENTED.
-    else expect(answer[':status']).toBe(404);
+    expect(decodeURIComponent(String(answer['grpc-message']))).toMatch(message);
     session.close();
     expect((await client().serverLive({})).live).toBe(true);
   });

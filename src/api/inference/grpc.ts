@@ -1,36 +1,29 @@
 /**
- * The gRPC door of the Open Inference Protocol (`inference.GRPCInferenceService`). It translates and validates, as
- * the REST door does; behind both stand the same gate and the same serve room.
+ * The gRPC door of the Open Inference Protocol (`inference.GRPCInferenceService`, as KServe's and Triton's clients speak
+ * it) and gRPC's health checks. It translates and validates, as the REST door does; behind both stand the same gate and
+ * the same serve room.
  *
  * In: protobuf over HTTP/2 cleartext, the API key in the metadata `authorization`. Out: protobuf with the footprint
  * in `parameters` and in metadata; errors as gRPC statuses. Promise: no body is read without a valid key.
+ *
+ * Inference goes the quick way (`grpc-unary.ts`, `grpc-stream.ts`), everything else through Connect (`grpc-service.ts`).
  */
-import http2, {
-  type Http2ServerRequest,
-  type Http2ServerResponse,
-  type ServerHttp2Session,
-} from 'node:http2';
+import http2, { type IncomingHttpHeaders, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import {
-  ConnectError,
-  type ConnectRouter,
-  createContextKey,
-  createContextValues,
-  type HandlerContext,
-  type Interceptor,
-} from '@connectrpc/connect';
+import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { CommonwattError } from '../../errors.ts';
-import type { Principal } from '../../gate/gate.ts';
-import type { TensorSpec } from '../../models/models.ts';
 import { bearerKey } from '../guard.ts';
 import { requestIds } from '../request-ids.ts';
-import { answer, type InferenceHouse, modelRef, platform, viewServed } from './answer.ts';
-import { type GrpcLog, hangUpAfterwards, refusalOf, refuse, requestIdHeader } from './grpc-errors.ts';
-import { footprintParameters } from './grpc-footprint.ts';
-import { readInferRequest, writeOutputs } from './grpc-tensors.ts';
-import { chooseOutputs } from './outputs.ts';
-import { GRPCInferenceService, type ModelInferRequest } from './proto/open_inference_grpc_pb.ts';
+import type { InferenceHouse } from './answer.ts';
+import { type GrpcLog, hangUpAfterwards, refusalOf, refuse } from './grpc-errors.ts';
+import { healthService } from './grpc-health.ts';
+import { Budget } from './grpc-receive.ts';
+import { type Call, callKey, inferenceService, translateErrors } from './grpc-service.ts';
+import { InferStream } from './grpc-stream.ts';
+import { answerUnary, type InferDoor } from './grpc-unary.ts';
+import { Health } from './proto/health_pb.ts';
+import { GRPCInferenceService } from './proto/open_inference_grpc_pb.ts';
 
 export interface GrpcOptions {
   host: string;
@@ -47,74 +40,38 @@ export interface GrpcServer {
   stop(): Promise<void>;
 }
 
-interface Call {
-  requestId: string;
-  /** Absent for what is public. */
-  principal?: Principal;
-}
-
+const pathOf = (service: { typeName: string }, name: string) => `/${service.typeName}/${name}`;
+const inferPath = pathOf(GRPCInferenceService, GRPCInferenceService.method.modelInfer.name);
+const streamPath = pathOf(GRPCInferenceService, GRPCInferenceService.method.modelStreamInfer.name);
 /** They say nothing about models, so they need no key. */
-const publicPaths: ReadonlySet<string> = new Set(
-  [
-    GRPCInferenceService.method.serverLive,
-    GRPCInferenceService.method.serverReady,
-    GRPCInferenceService.method.serverMetadata,
-  ].map(({ name }) => `/${GRPCInferenceService.typeName}/${name}`),
+const publicPaths: ReadonlySet<string> = new Set([
+  ...['ServerLive', 'ServerReady', 'ServerMetadata'].map((name) => pathOf(GRPCInferenceService, name)),
+  ...Health.methods.map(({ name }) => pathOf(Health, name)),
+]);
+const keyedPaths: ReadonlySet<string> = new Set(
+  GRPCInferenceService.methods.map(({ name }) => pathOf(GRPCInferenceService, name)),
 );
 
-/** gRPC's own default. Many tiny elements in one message take a hundred times its size once decoded. */
-const messageBytesAtMost = 4 * 1024 * 1024;
 const maxConcurrentCalls = 256;
 /** Beyond this much under way on one connection, new calls on it are refused. */
 const sessionMemoryMb = 64;
-/** What is public asks nothing, so its requests are empty. */
+/** What is public asks next to nothing. */
 const publicBodyBytes = 1024;
+/** What is asked about models is names and settings. */
+const smallBodyBytes = 64 * 1024;
+/** Large messages of all callers together; one of the largest always has its place. */
+const bodiesBytesAtMost = 256 * 1024 * 1024;
 const idleSessionMs = 10 * 60_000;
 const drainMs = 10_000;
 
-const callKey = createContextKey<Call>({ requestId: '' });
-
 /** Throws what listening throws, e.g. EADDRINUSE. */
 export async function startGrpc({ host, port, house, log }: GrpcOptions): Promise<GrpcServer> {
-  const newRequestId = requestIds();
-  const calls = new WeakMap<object, Call>();
-  const adapter = (readMaxBytes: number) =>
-    connectNodeAdapter({
-      routes: (router) => inferenceService(router, house),
-      grpc: true,
-      grpcWeb: false,
-      connect: false,
-      readMaxBytes,
-      interceptors: [translateErrors(log)],
-      contextValues: (request) =>
-        createContextValues().set(callKey, calls.get(request) ?? { requestId: newRequestId() }),
-    });
-  const keyed = adapter(Math.min(house.maxBodyBytes, messageBytesAtMost));
-  const open = adapter(publicBodyBytes);
-
-  const answerCall = async (request: Http2ServerRequest, response: Http2ServerResponse) => {
-    const requestId = newRequestId();
-    hangUpAfterwards(request, response);
-    try {
-      if (!URL.canParse(`http://${request.authority}`))
-        throw new CommonwattError('INVALID_REQUEST', 'the request names no valid :authority');
-      if (publicPaths.has(request.url)) {
-        calls.set(request, { requestId });
-        open(request, response);
-        return;
-      }
-      const principal = await house.gate.authenticate(bearerKey(request.headers.authorization));
-      calls.set(request, { requestId, principal });
-      keyed(request, response);
-    } catch (error) {
-      refuse(response, refusalOf(error, requestId, log));
-    }
-  };
-  const server = http2.createServer(
-    { settings: { maxConcurrentStreams: maxConcurrentCalls }, maxSessionMemory: sessionMemoryMb },
-    (request, response) => void answerCall(request, response),
-  );
-
+  const stopping = new AbortController();
+  const server = http2.createServer({
+    settings: { maxConcurrentStreams: maxConcurrentCalls },
+    maxSessionMemory: sessionMemoryMb,
+  });
+  server.on('stream', doorman(house, log, stopping.signal));
   const sessions = new Set<ServerHttp2Session>();
   server.on('session', (session) => {
     sessions.add(session);
@@ -133,6 +90,7 @@ export async function startGrpc({ host, port, house, log }: GrpcOptions): Promis
     address: `${host.includes(':') ? `[${host}]` : host}:${real}`,
     stop: () =>
       new Promise((resolve) => {
+        stopping.abort();
         const timer = setTimeout(() => {
           for (const session of sessions) session.destroy();
         }, drainMs);
@@ -145,73 +103,117 @@ export async function startGrpc({ host, port, house, log }: GrpcOptions): Promis
   };
 }
 
-function inferenceService(router: ConnectRouter, house: InferenceHouse): void {
-  const { gate, deployments } = house;
-  const view = (name: string, version: string, context: HandlerContext) =>
-    viewServed(house, principalOf(context), modelRef(name, version || undefined));
-  router.service(GRPCInferenceService, {
-    serverLive: () => ({ live: true }),
-    serverReady: () => ({ ready: deployments.allReady() }),
-    serverMetadata: () => ({ name: 'commonwatt', version: house.version, extensions: [] }),
-    async modelReady({ name, version }, context) {
-      return { ready: deployments.isReady(await view(name, version, context)) };
-    },
-    async modelMetadata({ name, version }, context) {
-      const served = await view(name, version, context);
-      return {
-        name,
-        versions: [String(served.version)],
-        platform,
-        inputs: served.signature.inputs.map(tensorMetadata),
-        outputs: served.signature.outputs.map(tensorMetadata),
-      };
-    },
-    async modelInfer(request, context) {
-      const ref = modelRef(request.modelName, request.modelVersion || undefined);
-      const admission = await gate.admit(principalOf(context), 'infer', ref.organisation, ref.name);
-      const { requestId } = context.values.get(callKey);
-      return answer(house, ref, admission, {
-        requestId,
-        read: (signature) => readInferRequest(request, signature),
-        watch: (call) => context.signal.addEventListener('abort', () => call.cancel(), { once: true }),
-        write: (inference, { version }, { id = '', outputs }) => ({
-          modelName: request.modelName,
-          modelVersion: String(version),
-          id,
-          parameters: footprintParameters(inference.footprint, requestId, context.responseHeader),
-          ...writeOutputs(chooseOutputs(inference.outputs, outputs), isRaw(request)),
-        }),
-      });
-    },
-  });
-}
+type OnStream = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, flags: number) => void;
 
-/** Every handler's errors become statuses here, and every answer tells our request id. */
-function translateErrors(log: GrpcLog): Interceptor {
-  return (next) => async (request) => {
-    const { requestId } = request.contextValues.get(callKey);
+/** Looks at each call's headers, and sends it where it belongs, or away. */
+function doorman(house: InferenceHouse, log: GrpcLog, stopping: AbortSignal): OnStream {
+  const newRequestId = requestIds();
+  const door: InferDoor = {
+    house,
+    log,
+    budget: new Budget(Math.max(bodiesBytesAtMost, 2 * house.maxBodyBytes)),
+  };
+  const calls = new WeakMap<object, Call>();
+  const other = connectDoors(house, log, stopping, calls);
+  const enter = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, call: Required<Call>) => {
+    const { requestId, principal } = call;
+    if (headers[':path'] === inferPath) answerUnary(door, stream, headers, requestId, principal);
+    else if (headers[':path'] === streamPath) {
+      const authenticate = () => house.gate.authenticate(bearerKey(headers.authorization));
+      new InferStream({ door, stream, headers, requestId, newRequestId, authenticate });
+    } else other.keyed(stream, headers, call);
+  };
+  return (stream, headers) => {
+    const requestId = newRequestId();
+    // Callers break off as they please; what was theirs ends by `close`.
+    stream.on('error', () => {});
+    const fail = (error: unknown) => {
+      hangUpAfterwards(stream);
+      refuse(stream, refusalOf(error, requestId, log));
+    };
     try {
-      const response = await next(request);
-      response.header.set(requestIdHeader, requestId);
-      return response;
+      const path = headers[':path'] ?? '';
+      if (publicPaths.has(path)) {
+        checkCall(headers);
+        other.open(stream, headers, { requestId });
+        return;
+      }
+      if (!keyedPaths.has(path)) throw notSpoken(path);
+      const principal = house.gate.authenticate(bearerKey(headers.authorization));
+      if (principal instanceof Promise)
+        principal
+          .then((admitted) => {
+            checkCall(headers);
+            enter(stream, headers, { requestId, principal: admitted });
+          })
+          .catch(fail);
+      else {
+        checkCall(headers);
+        enter(stream, headers, { requestId, principal });
+      }
     } catch (error) {
-      // When the caller's deadline passed, that is what it should read, and not what followed from it.
-      const { reason }: { reason: unknown } = request.signal;
-      throw refusalOf(reason instanceof ConnectError ? reason : error, requestId, log);
+      fail(error);
     }
   };
 }
 
-function principalOf(context: HandlerContext): Principal {
-  const { principal } = context.values.get(callKey);
-  if (!principal) throw new CommonwattError('UNAUTHENTICATED', 'this request carries no API key');
-  return principal;
+function checkCall(headers: IncomingHttpHeaders): void {
+  const { ':method': method, ':authority': authority = '', 'content-type': type } = headers;
+  if (method !== 'POST' || (type !== 'application/grpc' && type !== 'application/grpc+proto'))
+    throw new CommonwattError('UNSUPPORTED_MEDIA_TYPE', 'gRPC is spoken here: POST with application/grpc', {
+      hint: 'REST has a port of its own',
+    });
+  if (authority !== '' && !isAuthority(authority))
+    throw new CommonwattError('INVALID_REQUEST', 'the request names no valid :authority');
 }
 
-function isRaw({ rawInputContents }: ModelInferRequest): boolean {
-  return rawInputContents.length > 0;
+let lastAuthority = '';
+/** Nearly all callers of a server name it alike. */
+function isAuthority(authority: string): boolean {
+  if (authority === lastAuthority) return true;
+  if (!URL.canParse(`http://${authority}`)) return false;
+  lastAuthority = authority;
+  return true;
 }
 
-function tensorMetadata({ name, datatype, shape }: TensorSpec) {
-  return { name, datatype, shape: shape.map(BigInt) };
+function notSpoken(path: string): CommonwattError {
+  const method = path.startsWith(`/${GRPCInferenceService.typeName}/`) ? path.split('/').at(-1) : path;
+  return new CommonwattError('NOT_SUPPORTED', `${(method ?? '').slice(0, 200)} is not spoken here`, {
+    hint: 'inference.GRPCInferenceService and grpc.health.v1.Health are',
+  });
+}
+
+const noCall: Call = { requestId: '' };
+
+type Enter = (stream: ServerHttp2Stream, headers: IncomingHttpHeaders, call: Call) => void;
+
+/** Connect takes requests and responses as node makes them of streams for whoever listens for requests. */
+function connectDoors(
+  house: InferenceHouse,
+  log: GrpcLog,
+  stopping: AbortSignal,
+  calls: WeakMap<object, Call>,
+): { open: Enter; keyed: Enter } {
+  const doorOf = (readMaxBytes: number): Enter => {
+    const adapter = connectNodeAdapter({
+      routes: (router) => {
+        inferenceService(router, house);
+        healthService(router, house, stopping);
+      },
+      grpc: true,
+      grpcWeb: false,
+      connect: false,
+      readMaxBytes,
+      interceptors: [translateErrors(log)],
+      contextValues: (request) =>
+        createContextValues().set(callKey, ('stream' in request && calls.get(request.stream)) || noCall),
+    });
+    const requests = http2.createServer(adapter);
+    return (stream, headers, call) => {
+      calls.set(stream, call);
+      hangUpAfterwards(stream);
+      requests.emit('stream', stream, headers, 0);
+    };
+  };
+  return { open: doorOf(publicBodyBytes), keyed: doorOf(smallBodyBytes) };
 }

@@ -14,7 +14,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file model_config.proto.
  */
 export const file_model_config: GenFile = /*@__PURE__*/
-  fileDesc("ChJtb2RlbF9jb25maWcucHJvdG8SCWluZmVyZW5jZSKmAQoSTW9kZWxJbnN0YW5jZUdyb3VwEgwKBG5hbWUYASABKAkSDQoFY291bnQYAiABKAUSMAoEa2luZBgEIAEoDjIiLmluZmVyZW5jZS5Nb2RlbEluc3RhbmNlR3JvdXAuS2luZCJBCgRLaW5kEg0KCUtJTkRfQVVUTxAAEgwKCEtJTkRfR1BVEAESDAoIS0lORF9DUFUQAhIOCgpLSU5EX01PREVMEAMiUAoKTW9kZWxJbnB1dBIMCgRuYW1lGAEgASgJEiYKCWRhdGFfdHlwZRgCIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZRIMCgRkaW1zGAQgAygDIlEKC01vZGVsT3V0cHV0EgwKBG5hbWUYASABKAkSJgoJZGF0YV90eXBlGAIgASgOMhMuaW5mZXJlbmNlLkRhdGFUeXBlEgwKBGRpbXMYAyADKAMifwoSTW9kZWxWZXJzaW9uUG9saWN5EjoKCHNwZWNpZmljGAMgASgLMiYuaW5mZXJlbmNlLk1vZGVsVmVyc2lvblBvbGljeS5TcGVjaWZpY0gAGhwKCFNwZWNpZmljEhAKCHZlcnNpb25zGAEgAygDQg8KDXBvbGljeV9jaG9pY2Ui2wEKEE1vZGVsUXVldWVQb2xpY3kSQQoOdGltZW91dF9hY3Rpb24YASABKA4yKS5pbmZlcmVuY2UuTW9kZWxRdWV1ZVBvbGljeS5UaW1lb3V0QWN0aW9uEiQKHGRlZmF1bHRfdGltZW91dF9taWNyb3NlY29uZHMYAiABKAQSHgoWYWxsb3dfdGltZW91dF9vdmVycmlkZRgDIAEoCBIWCg5tYXhfcXVldWVfc2l6ZRgEIAEoDSImCg1UaW1lb3V0QWN0aW9uEgoKBlJFSkVDVBAAEgkKBURFTEFZEAEi6QEKFE1vZGVsRHluYW1pY0JhdGNoaW5nEhwKFHByZWZlcnJlZF9iYXRjaF9zaXplGAEgAygFEiQKHG1heF9xdWV1ZV9kZWxheV9taWNyb3NlY29uZHMYAiABKAQSGQoRcHJlc2VydmVfb3JkZXJpbmcYAyABKAgSFwoPcHJpb3JpdHlfbGV2ZWxzGAQgASgEEh4KFmRlZmF1bHRfcHJpb3JpdHlfbGV2ZWwYBSABKAQSOQoUZGVmYXVsdF9xdWV1ZV9wb2xpY3kYBiABKAsyGy5pbmZlcmVuY2UuTW9kZWxRdWV1ZVBvbGljeSIkChJNb2RlbFJlc3BvbnNlQ2FjaGUSDgoGZW5hYmxlGAEgASgIIpsDCgtNb2RlbENvbmZpZxIMCgRuYW1lGAEgASgJEhAKCHBsYXRmb3JtGAIgASgJEjUKDnZlcnNpb25fcG9saWN5GAMgASgLMh0uaW5mZXJlbmNlLk1vZGVsVmVyc2lvblBvbGljeRIWCg5tYXhfYmF0Y2hfc2l6ZRgEIAEoBRIkCgVpbnB1dBgFIAMoCzIVLmluZmVyZW5jZS5Nb2RlbElucHV0EiYKBm91dHB1dBgGIAMoCzIWLmluZmVyZW5jZS5Nb2RlbE91dHB1dBI1Cg5pbnN0YW5jZV9ncm91cBgHIAMoCzIdLmluZmVyZW5jZS5Nb2RlbEluc3RhbmNlR3JvdXASOwoQZHluYW1pY19iYXRjaGluZxgLIAEoCzIfLmluZmVyZW5jZS5Nb2RlbER5bmFtaWNCYXRjaGluZ0gAEg8KB2JhY2tlbmQYESABKAkSNQoOcmVzcG9uc2VfY2FjaGUYGCABKAsyHS5pbmZlcmVuY2UuTW9kZWxSZXNwb25zZUNhY2hlQhMKEXNjaGVkdWxpbmdfY2hvaWNlKvoBCghEYXRhVHlwZRIQCgxUWVBFX0lOVkFMSUQQABINCglUWVBFX0JPT0wQARIOCgpUWVBFX1VJTlQ4EAISDwoLVFlQRV9VSU5UMTYQAxIPCgtUWVBFX1VJTlQzMhAEEg8KC1RZUEVfVUlOVDY0EAUSDQoJVFlQRV9JTlQ4EAYSDgoKVFlQRV9JTlQxNhAHEg4KClRZUEVfSU5UMzIQCBIOCgpUWVBFX0lOVDY0EAkSDQoJVFlQRV9GUDE2EAoSDQoJVFlQRV9GUDMyEAsSDQoJVFlQRV9GUDY0EAwSDwoLVFlQRV9TVFJJTkcQDRINCglUWVBFX0JGMTYQDmIGcHJvdG8z");
+  fileDesc("ChJtb2RlbF9jb25maWcucHJvdG8SCWluZmVyZW5jZSKmAQoSTW9kZWxJbnN0YW5jZUdyb3VwEgwKBG5hbWUYASABKAkSDQoFY291bnQYAiABKAUSMAoEa2luZBgEIAEoDjIiLmluZmVyZW5jZS5Nb2RlbEluc3RhbmNlR3JvdXAuS2luZCJBCgRLaW5kEg0KCUtJTkRfQVVUTxAAEgwKCEtJTkRfR1BVEAESDAoIS0lORF9DUFUQAhIOCgpLSU5EX01PREVMEAMiUAoKTW9kZWxJbnB1dBIMCgRuYW1lGAEgASgJEiYKCWRhdGFfdHlwZRgCIAEoDjITLmluZmVyZW5jZS5EYXRhVHlwZRIMCgRkaW1zGAQgAygDIlEKC01vZGVsT3V0cHV0EgwKBG5hbWUYASABKAkSJgoJZGF0YV90eXBlGAIgASgOMhMuaW5mZXJlbmNlLkRhdGFUeXBlEgwKBGRpbXMYAyADKAMifwoSTW9kZWxWZXJzaW9uUG9saWN5EjoKCHNwZWNpZmljGAMgASgLMiYuaW5mZXJlbmNlLk1vZGVsVmVyc2lvblBvbGljeS5TcGVjaWZpY0gAGhwKCFNwZWNpZmljEhAKCHZlcnNpb25zGAEgAygDQg8KDXBvbGljeV9jaG9pY2Ui2wEKEE1vZGVsUXVldWVQb2xpY3kSQQoOdGltZW91dF9hY3Rpb24YASABKA4yKS5pbmZlcmVuY2UuTW9kZWxRdWV1ZVBvbGljeS5UaW1lb3V0QWN0aW9uEiQKHGRlZmF1bHRfdGltZW91dF9taWNyb3NlY29uZHMYAiABKAQSHgoWYWxsb3dfdGltZW91dF9vdmVycmlkZRgDIAEoCBIWCg5tYXhfcXVldWVfc2l6ZRgEIAEoDSImCg1UaW1lb3V0QWN0aW9uEgoKBlJFSkVDVBAAEgkKBURFTEFZEAEi6QEKFE1vZGVsRHluYW1pY0JhdGNoaW5nEhwKFHByZWZlcnJlZF9iYXRjaF9zaXplGAEgAygFEiQKHG1heF9xdWV1ZV9kZWxheV9taWNyb3NlY29uZHMYAiABKAQSGQoRcHJlc2VydmVfb3JkZXJpbmcYAyABKAgSFwoPcHJpb3JpdHlfbGV2ZWxzGAQgASgEEh4KFmRlZmF1bHRfcHJpb3JpdHlfbGV2ZWwYBSABKAQSOQoUZGVmYXVsdF9xdWV1ZV9wb2xpY3kYBiABKAsyGy5pbmZlcmVuY2UuTW9kZWxRdWV1ZVBvbGljeSImCg5Nb2RlbFBhcmFtZXRlchIUCgxzdHJpbmdfdmFsdWUYASABKAkiPgoLTW9kZWxXYXJtdXASDAoEbmFtZRgBIAEoCRISCgpiYXRjaF9zaXplGAIgASgNEg0KBWNvdW50GAQgASgNIiQKEk1vZGVsUmVzcG9uc2VDYWNoZRIOCgZlbmFibGUYASABKAgi0wQKC01vZGVsQ29uZmlnEgwKBG5hbWUYASABKAkSEAoIcGxhdGZvcm0YAiABKAkSNQoOdmVyc2lvbl9wb2xpY3kYAyABKAsyHS5pbmZlcmVuY2UuTW9kZWxWZXJzaW9uUG9saWN5EhYKDm1heF9iYXRjaF9zaXplGAQgASgFEiQKBWlucHV0GAUgAygLMhUuaW5mZXJlbmNlLk1vZGVsSW5wdXQSJgoGb3V0cHV0GAYgAygLMhYuaW5mZXJlbmNlLk1vZGVsT3V0cHV0EjUKDmluc3RhbmNlX2dyb3VwGAcgAygLMh0uaW5mZXJlbmNlLk1vZGVsSW5zdGFuY2VHcm91cBI7ChBkeW5hbWljX2JhdGNoaW5nGAsgASgLMh8uaW5mZXJlbmNlLk1vZGVsRHluYW1pY0JhdGNoaW5nSAASOgoKcGFyYW1ldGVycxgOIAMoCzImLmluZmVyZW5jZS5Nb2RlbENvbmZpZy5QYXJhbWV0ZXJzRW50cnkSLAoMbW9kZWxfd2FybXVwGBAgAygLMhYuaW5mZXJlbmNlLk1vZGVsV2FybXVwEg8KB2JhY2tlbmQYESABKAkSNQoOcmVzcG9uc2VfY2FjaGUYGCABKAsyHS5pbmZlcmVuY2UuTW9kZWxSZXNwb25zZUNhY2hlGkwKD1BhcmFtZXRlcnNFbnRyeRILCgNrZXkYASABKAkSKAoFdmFsdWUYAiABKAsyGS5pbmZlcmVuY2UuTW9kZWxQYXJhbWV0ZXI6AjgBQhMKEXNjaGVkdWxpbmdfY2hvaWNlKvoBCghEYXRhVHlwZRIQCgxUWVBFX0lOVkFMSUQQABINCglUWVBFX0JPT0wQARIOCgpUWVBFX1VJTlQ4EAISDwoLVFlQRV9VSU5UMTYQAxIPCgtUWVBFX1VJTlQzMhAEEg8KC1RZUEVfVUlOVDY0EAUSDQoJVFlQRV9JTlQ4EAYSDgoKVFlQRV9JTlQxNhAHEg4KClRZUEVfSU5UMzIQCBIOCgpUWVBFX0lOVDY0EAkSDQoJVFlQRV9GUDE2EAoSDQoJVFlQRV9GUDMyEAsSDQoJVFlQRV9GUDY0EAwSDwoLVFlQRV9TVFJJTkcQDRINCglUWVBFX0JGMTYQDmIGcHJvdG8z");
 
 /**
  * @generated from message inference.ModelInstanceGroup
@@ -276,6 +276,50 @@ export const ModelDynamicBatchingSchema: GenMessage<ModelDynamicBatching> = /*@_
   messageDesc(file_model_config, 5);
 
 /**
+ * @generated from message inference.ModelParameter
+ */
+export type ModelParameter = Message<"inference.ModelParameter"> & {
+  /**
+   * @generated from field: string string_value = 1;
+   */
+  stringValue: string;
+};
+
+/**
+ * Describes the message inference.ModelParameter.
+ * Use `create(ModelParameterSchema)` to create a new message.
+ */
+export const ModelParameterSchema: GenMessage<ModelParameter> = /*@__PURE__*/
+  messageDesc(file_model_config, 6);
+
+/**
+ * @generated from message inference.ModelWarmup
+ */
+export type ModelWarmup = Message<"inference.ModelWarmup"> & {
+  /**
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: uint32 batch_size = 2;
+   */
+  batchSize: number;
+
+  /**
+   * @generated from field: uint32 count = 4;
+   */
+  count: number;
+};
+
+/**
+ * Describes the message inference.ModelWarmup.
+ * Use `create(ModelWarmupSchema)` to create a new message.
+ */
+export const ModelWarmupSchema: GenMessage<ModelWarmup> = /*@__PURE__*/
+  messageDesc(file_model_config, 7);
+
+/**
  * @generated from message inference.ModelResponseCache
  */
 export type ModelResponseCache = Message<"inference.ModelResponseCache"> & {
@@ -290,7 +334,7 @@ export type ModelResponseCache = Message<"inference.ModelResponseCache"> & {
  * Use `create(ModelResponseCacheSchema)` to create a new message.
  */
 export const ModelResponseCacheSchema: GenMessage<ModelResponseCache> = /*@__PURE__*/
-  messageDesc(file_model_config, 6);
+  messageDesc(file_model_config, 8);
 
 /**
  * @generated from message inference.ModelConfig
@@ -345,6 +389,16 @@ export type ModelConfig = Message<"inference.ModelConfig"> & {
   } | { case: undefined; value?: undefined };
 
   /**
+   * @generated from field: map<string, inference.ModelParameter> parameters = 14;
+   */
+  parameters: { [key: string]: ModelParameter };
+
+  /**
+   * @generated from field: repeated inference.ModelWarmup model_warmup = 16;
+   */
+  modelWarmup: ModelWarmup[];
+
+  /**
    * @generated from field: string backend = 17;
    */
   backend: string;
@@ -360,7 +414,7 @@ export type ModelConfig = Message<"inference.ModelConfig"> & {
  * Use `create(ModelConfigSchema)` to create a new message.
  */
 export const ModelConfigSchema: GenMessage<ModelConfig> = /*@__PURE__*/
-  messageDesc(file_model_config, 7);
+  messageDesc(file_model_config, 9);
 
 /**
  * @generated from enum inference.DataType

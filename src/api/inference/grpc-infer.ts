@@ -1,0 +1,95 @@
+/**
+ * One ModelInfer, from its message to its answer: what a unary call and a stream of many have in common.
+ */
+import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import { CommonwattError } from '../../errors.ts';
+import type { Admission, Principal } from '../../gate/gate.ts';
+import type { InferCall, Inference } from '../../serve/serve.ts';
+import { answer, type InferenceHouse, modelRef } from './answer.ts';
+import { footprintParameters } from './grpc-footprint.ts';
+import { readInferRequest, writeOutputs } from './grpc-tensors.ts';
+import { weigh } from './grpc-weigh.ts';
+import { chooseOutputs } from './outputs.ts';
+import {
+  type ModelInferRequest,
+  ModelInferRequestSchema,
+  type ModelInferResponse,
+} from './proto/open_inference_grpc_pb.ts';
+
+/** What the call around a message says of it. */
+export interface Circumstances {
+  requestId: string;
+  principal: Principal;
+  deadlineAtMs: number | undefined;
+  reuse: boolean;
+  /** As `Door.watch`. */
+  watch(call: InferCall): void;
+}
+
+export interface InferAnswer {
+  response: ModelInferResponse;
+  inference: Inference;
+}
+
+/** Below this a message is decoded without being weighed: whatever is in it takes a few MB. */
+const lightBytes = 64 * 1024;
+/** The most that one message may take once decoded. Raw bytes take no more than they are. */
+const decodedBytesAtMost = 256 * 1024 * 1024;
+const decoding = { readUnknownFields: false };
+
+/** Throws what is the caller's fault. */
+export function decodeInferRequest(message: Uint8Array, bytesAtMost: number): ModelInferRequest {
+  try {
+    if (message.length > lightBytes) checkWeight(message, Math.max(decodedBytesAtMost, 2 * bytesAtMost));
+    return fromBinary(ModelInferRequestSchema, message, decoding);
+  } catch (error) {
+    if (error instanceof CommonwattError) throw error;
+    throw new CommonwattError('INVALID_REQUEST', `the message is no ModelInferRequest: ${String(error)}`, {
+      hint: 'inference.ModelInferRequest of the Open Inference Protocol is spoken here',
+    });
+  }
+}
+
+function checkWeight(message: Uint8Array, atMost: number): void {
+  if (weigh(ModelInferRequestSchema, message, atMost) <= atMost) return;
+  throw new CommonwattError('PAYLOAD_TOO_LARGE', 'the message has too many small elements', {
+    hint: 'send large tensors as raw_input_contents',
+  });
+}
+
+/** Admits, computes, and puts the answer into the protocol's words. */
+export function infer(
+  house: InferenceHouse,
+  request: ModelInferRequest,
+  circumstances: Circumstances,
+): Promise<InferAnswer> {
+  const ref = modelRef(request.modelName, request.modelVersion || undefined);
+  const admission = house.gate.admit(circumstances.principal, 'infer', ref.organisation, ref.name);
+  const go = (admitted: Admission) =>
+    answer(house, ref, admitted, {
+      ...circumstances,
+      read: (signature) => readInferRequest(request, signature),
+      write: (inference, { version }, { id = '', outputs }): InferAnswer => ({
+        inference,
+        response: {
+          $typeName: 'inference.ModelInferResponse',
+          modelName: request.modelName,
+          modelVersion: String(version),
+          id,
+          parameters: footprintParameters(inference.footprint, circumstances.requestId),
+          ...writeOutputs(chooseOutputs(inference.outputs, outputs), request.rawInputContents.length > 0),
+        },
+      }),
+    });
+  return admission instanceof Promise ? admission.then(go) : go(admission);
+}
+
+/** A message in its frame, ready to be sent. */
+export function framed<Desc extends DescMessage>(schema: Desc, message: MessageShape<Desc>): Buffer {
+  const bytes = toBinary(schema, message);
+  const frame = Buffer.allocUnsafe(bytes.length + 5);
+  frame[0] = 0;
+  frame.writeUInt32BE(bytes.length, 1);
+  frame.set(bytes, 5);
+  return frame;
+}
