@@ -25,7 +25,10 @@ import { inspectArtifact } from './models/formats/formats.ts';
 import { Grants } from './models/grants.ts';
 import { Registry } from './models/registry.ts';
 import { Evaluations } from './quality/quality.ts';
+import { AliasMoves } from './serve/alias-moves.ts';
 import { Deployments } from './serve/deployments.ts';
+import { memoryBudget } from './serve/memory.ts';
+import { Runners } from './serve/runner/runners.ts';
 import { ArtifactStore, wrappingKeys } from './storage/artifacts.ts';
 import { openDiskBlobs } from './storage/blobs.ts';
 import { openDatabase } from './storage/db.ts';
@@ -100,21 +103,31 @@ async function build(
 
   const registry = new Registry({ db, artifacts, inspect: inspectArtifact, changed });
   const datasets = new Datasets({ db, artifacts, audit: recordAudit });
+  const runners = new Runners({
+    log,
+    processes: config.runners,
+    threads: config.runnerThreads,
+    memoryLimitBytes: config.runnerMemoryLimitBytes,
+    onChange: () => deployments.runnersChanged(),
+  });
   const deployments = new Deployments({
     db,
     source: {
-      modelById: (id) => registry.modelById(id),
-      versionById: (id) => registry.versionById(id),
       aliases: (modelId) => registry.aliases(modelId),
       onnxBytes: (_model, served) => registry.onnxBytes(served),
     },
     accountant: energy,
     log,
+    runners,
     maxBatchSize: config.maxBatchSize,
     maxQueue: config.maxQueue,
+    memoryBudgetBytes: memoryBudget(config.memoryBudgetBytes),
+    loadTimeoutMs: config.loadTimeoutS * 1000,
+    defaults: config.deployments,
     audit: recordAudit,
   });
   undo.push(() => deployments.stop());
+  const aliases = new AliasMoves({ registry, deployments });
   const newRequestId = requestIds();
   const evaluations = new Evaluations({
     db,
@@ -152,6 +165,7 @@ async function build(
     datasets,
     jobs,
     deployments,
+    aliases,
     evaluations,
     explainer,
     energy,

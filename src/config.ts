@@ -7,6 +7,7 @@ import { resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { CommonwattError } from './errors.ts';
+import { givenSettings } from './serve/settings.ts';
 
 const port = z.coerce.number().int().min(0).max(65535);
 
@@ -50,6 +51,17 @@ export const configSchema = z.strictObject({
   /** Rows computed in one go, and requests that may wait for one deployment. */
   maxBatchSize: z.coerce.number().int().positive().default(128),
   maxQueue: z.coerce.number().int().positive().default(4096),
+  /** Bytes that models may hold in memory; auto: half of what this host or its container has. */
+  memoryBudgetBytes: z.union([z.literal('auto'), z.coerce.number().int().positive()]).default('auto'),
+  /** How long a request waits for a model that is loaded for it, s. */
+  loadTimeoutS: z.coerce.number().positive().max(3600).default(60),
+  /** Processes that compute, and threads of one computation; auto: as the host has cores. */
+  runners: z.union([z.literal('auto'), z.coerce.number().int().min(1).max(64)]).default('auto'),
+  runnerThreads: z.union([z.literal('auto'), z.coerce.number().int().min(1).max(256)]).default('auto'),
+  /** A runner that grows beyond is ended; null: a share of the host's memory. */
+  runnerMemoryLimitBytes: z.coerce.number().int().positive().nullable().default(null),
+  /** For what a deployment does not settle itself, e.g. `idleUnloadS: 60`. */
+  deployments: givenSettings.prefault({}),
   energy: energySchema.prefault({}),
 });
 
@@ -64,6 +76,11 @@ const environment: Record<string, readonly [keyof Config, string?]> = {
   COMMONWATT_LOG_LEVEL: ['logLevel'],
   COMMONWATT_MAX_BODY_BYTES: ['maxBodyBytes'],
   COMMONWATT_MAX_BATCH_SIZE: ['maxBatchSize'],
+  COMMONWATT_MEMORY_BUDGET_BYTES: ['memoryBudgetBytes'],
+  COMMONWATT_LOAD_TIMEOUT_S: ['loadTimeoutS'],
+  COMMONWATT_RUNNERS: ['runners'],
+  COMMONWATT_RUNNER_THREADS: ['runnerThreads'],
+  COMMONWATT_RUNNER_MEMORY_LIMIT_BYTES: ['runnerMemoryLimitBytes'],
   COMMONWATT_METER: ['energy', 'meter'],
   COMMONWATT_IDLE_W: ['energy', 'idleW'],
   COMMONWATT_MAX_W: ['energy', 'maxW'],

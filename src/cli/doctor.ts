@@ -147,8 +147,11 @@ async function checkServer(options: ServerOptions, env: NodeJS.ProcessEnv): Prom
 
 function settingLines(config: Config): string[] {
   return Object.entries(config).flatMap(([name, value]) =>
-    typeof value === 'object'
-      ? Object.entries(value).map(([inner, setting]) => `  ${name}.${inner}: ${setting ?? 'not set'}`)
-      : [`  ${name}: ${value}`],
+    typeof value === 'object' && value !== null
+      ? Object.entries(value).map(
+          ([inner, setting]) =>
+            `  ${name}.${inner}: ${typeof setting === 'object' && setting !== null ? JSON.stringify(setting) : (setting ?? 'not set')}`,
+        )
+      : [`  ${name}: ${value ?? 'not set'}`],
   );
 }

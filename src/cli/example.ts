@@ -9,6 +9,7 @@ import { CommonwattError } from '../errors.ts';
 import { evaluationLines } from './evaluate.ts';
 import { type ExampleFile, readExample, writeExample } from './example-file.ts';
 import { storyOfUse, summaryLines } from './example-story.ts';
+import { answers } from './references.ts';
 import { progressLine, type Terminal } from './terminal.ts';
 import { checkSucceeded, ensureDataset, progressText, readTrainingFile } from './training.ts';
 
@@ -153,7 +154,7 @@ async function importOnce(acme: Commonwatt, job: Job, signal: AbortSignal) {
 
 async function deployOnce(acme: Commonwatt, version: number, signal: AbortSignal): Promise<void> {
   const { aliases, deployments } = await acme.models.get(model, { signal });
-  const served = deployments.some((entry) => entry.version === version && entry.state === 'ready');
+  const served = deployments.some((entry) => entry.version === version && answers(entry.state));
   const named = aliases.some((entry) => entry.alias === 'production' && entry.version === version);
   if (served && named) return;
   await acme.deployments.create({ model: `${model}:${version}`, alias: 'production' }, { signal });

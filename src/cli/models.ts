@@ -3,7 +3,7 @@ import type { Model } from '@commonwatt/client';
 import type { Command } from 'commander';
 import { connect, type ServerOptions } from './connection.ts';
 import { showBytes } from './quantities.ts';
-import { type Reference, reference, wholeNumber } from './references.ts';
+import { answers, type Reference, reference, wholeNumber } from './references.ts';
 import { answer, type Terminal, table } from './terminal.ts';
 
 export function define(command: Command, terminal: Terminal): void {
@@ -25,7 +25,7 @@ export function define(command: Command, terminal: Terminal): void {
         model.ref,
         String(Math.max(0, ...model.versions.map(({ number }) => number))),
         model.aliases.map(({ alias, version }) => `${alias}:${version}`).join(' '),
-        model.deployments.some(({ state }) => state === 'ready') ? 'served' : '',
+        model.deployments.some(({ state }) => answers(state)) ? 'served' : '',
         model.owned ? 'own' : `shared (${model.grant?.permissions.join(',') ?? ''})`,
       ]);
       const heading = ['MODEL', 'VERSION', 'ALIASES', 'STATE', 'ACCESS'];
@@ -37,10 +37,21 @@ export function define(command: Command, terminal: Terminal): void {
     .argument('<model>', 'organisation/model', reference)
     .argument('<alias>')
     .argument('<version>', 'version number', wholeNumber)
+    .option('--deploy', 'load and warm up the version first when it is not served')
+    .option('--retire', 'then stop serving the version of before, unless another alias names it')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ commonwatt models alias acme/digits production 2 --deploy --retire',
+    )
     .action(async (ref: Reference, alias: string, version: number, _: unknown, self: Command) => {
-      const options = self.optsWithGlobals<ServerOptions>();
-      const result = await connect(options, terminal).models.setAlias(ref.model, alias, version);
-      answer(terminal, options.json, result, [`${ref.model}@${result.alias} is version ${result.version}`]);
+      const options = self.optsWithGlobals<ServerOptions & { deploy?: boolean; retire?: boolean }>();
+      const { deploy = false, retire = false } = options;
+      const client = connect(options, terminal);
+      const result = await client.models.setAlias(ref.model, alias, version, { deploy, retire });
+      answer(terminal, options.json, result, [
+        `${ref.model}@${result.alias} is version ${result.version}`,
+        ...(result.retired === null ? [] : [`version ${result.retired} is no longer served`]),
+      ]);
     });
 }
 

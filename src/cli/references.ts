@@ -1,5 +1,5 @@
 /** `acme/digits`, `acme/digits:1`, `acme/digits@production` as typed by a person, and which version is meant. */
-import type { Commonwatt, Model } from '@commonwatt/client';
+import type { Commonwatt, DeploymentState, Model } from '@commonwatt/client';
 import { InvalidArgumentError } from 'commander';
 import { WrongUse } from './failure.ts';
 
@@ -37,7 +37,7 @@ export function pickVersion(
       known ? `it has: ${known}` : 'set one with `commonwatt deploy … --alias production`',
     );
   }
-  const deployed = model.deployments.filter(({ state }) => state === 'ready').map(({ version }) => version);
+  const deployed = model.deployments.filter(({ state }) => answers(state)).map(({ version }) => version);
   const numbers = deployed.length > 0 ? deployed : model.versions.map(({ number }) => number);
   if (numbers.length === 0)
     throw new WrongUse(
@@ -45,6 +45,11 @@ export function pickVersion(
       'import one: `commonwatt import model.h5 --name …`',
     );
   return Math.max(...numbers);
+}
+
+/** A request to a deployment in this state is answered; an idle one is loaded for it. */
+export function answers(state: DeploymentState): boolean {
+  return state === 'ready' || state === 'idle';
 }
 
 export function wholeNumber(text: string): number {

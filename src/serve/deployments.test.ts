@@ -9,6 +9,7 @@ import { writeKerasH5 } from '../models/formats/keras-h5-write.ts';
 import type { ModelRecord, VersionRecord } from '../models/models.ts';
 import { type Db, openDatabase } from '../storage/db.ts';
 import { Deployments } from './deployments.ts';
+import { Runners } from './runner/runners.ts';
 
 const at = '2026-01-01T00:00:00.000Z';
 const model: ModelRecord = {
@@ -25,10 +26,13 @@ const accountant: Accountant = {
   start: notBooked,
   stop: notBooked,
   recordBatch: notBooked,
+  recordAvoided: notBooked,
   meterJob: notBooked,
   requestsOfGrant: notBooked,
   setReservations() {},
 };
+
+const log = { info() {}, warn() {}, error() {} };
 
 let db: Db;
 let version: VersionRecord;
@@ -85,15 +89,17 @@ beforeEach(async () => {
   deployments = new Deployments({
     db,
     source: {
-      modelById: async () => model,
-      versionById: async () => version,
       aliases: async () => [],
       onnxBytes: async () => onnx,
     },
     accountant,
-    log: { info() {}, error() {} },
+    log,
+    runners: new Runners({ log, processes: 1, threads: 1, memoryLimitBytes: null }),
     maxBatchSize: 8,
     maxQueue: 8,
+    memoryBudgetBytes: 2 ** 30,
+    loadTimeoutMs: 30_000,
+    defaults: {},
     audit: () => commit,
   });
 });

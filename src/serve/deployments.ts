@@ -1,35 +1,32 @@
 /**
- * Deployments: which versions are served, and the route alias → version → replica. One runner process holds
- * every replica; its death is repaired here without a deployment changing.
+ * Deployments: which versions are served and how. What is acknowledged here is committed; who is in memory is the
+ * residency's business, and how a request is computed its place's.
  */
 import { randomUUID } from 'node:crypto';
-import type { Accountant, Reservation } from '../energy/energy.ts';
-import { CommonwattError } from '../errors.ts';
+import type { Accountant } from '../energy/energy.ts';
 import type { AuditEvent } from '../gate/audit.ts';
 import type { ModelRecord, VersionRecord } from '../models/models.ts';
 import type { Db } from '../storage/db.ts';
-import { Batcher } from './batcher.ts';
-import { Runner, type RunnerLog } from './runner/runner.ts';
+import type { BatcherOptions } from './batcher.ts';
+import { ComposedPlace } from './composed-place.ts';
+import { type Deployment, deploymentOf, eventOf, type Live, reservationsOf } from './live.ts';
+import type { Composers, Place } from './place.ts';
+import { ReplicaPlace, sameReplica } from './replica-place.ts';
+import { Residency } from './residency.ts';
+import { notServed, Routes } from './routes.ts';
+import type { RunnerLog } from './runner/runner.ts';
+import type { Runners, RunnersFacts } from './runner/runners.ts';
 import type { InferCall, Inference, LoadState, Route, ServedVersion, Serving } from './serve.ts';
-import { defaultSettings } from './settings.ts';
-import { emptyStatistics } from './statistics.ts';
+import { effectiveSettings, type GivenSettings, mergeSettings, readSettings } from './settings.ts';
+import { emptyStatistics, type ModelStatistics } from './statistics.ts';
+import { artifactBytesOf, storedAliases, storedDeployments } from './stored.ts';
 
-type DeploymentState = 'loading' | 'ready' | 'failed';
-
-export interface Deployment {
-  id: string;
-  modelId: string;
-  versionId: string;
-  version: number;
-  state: DeploymentState;
-  createdAt: string;
-}
+export type { Deployment, DeploymentState } from './live.ts';
 
 /** What deployments need of the registry of models. */
 interface VersionSource {
-  modelById(modelId: string): Promise<ModelRecord | undefined>;
-  versionById(versionId: string): Promise<VersionRecord | undefined>;
   aliases(modelId: string): Promise<{ alias: string; version: number }[]>;
+  /** What a runner loads, decrypted straight into memory. */
   onnxBytes(model: ModelRecord, version: VersionRecord): Promise<Uint8Array>;
 }
 
@@ -37,9 +34,17 @@ export interface DeploymentsOptions {
   db: Db;
   source: VersionSource;
   accountant: Accountant;
-  log: RunnerLog;
+  log: RunnerLog & { warn(fields: object, message: string): void };
+  runners: Pick<Runners, 'load' | 'pardon' | 'stop' | 'describe'>;
   maxBatchSize: number;
   maxQueue: number;
+  memoryBudgetBytes: number;
+  loadTimeoutMs: number;
+  /** For whatever a deployment does not settle itself. */
+  defaults: GivenSettings;
+  composers?: Composers;
+  /** Answers that are used again; without it every request is computed. */
+  answers?: BatcherOptions['answers'];
   /** Writes the event in the same transaction as what it tells of. */
   audit(db: Db, event: AuditEvent): Promise<void>;
 }
@@ -50,115 +55,124 @@ export interface BorrowedVersion {
   giveBack(): Promise<void>;
 }
 
-interface Live {
-  deployment: Deployment;
-  /** Lent for a while: no route leads here. */
-  borrowed: boolean;
+interface Making {
+  id: string;
+  createdAt: string;
   model: ModelRecord;
-  served: ServedVersion;
-  replica: number | undefined;
-  batcher: Batcher;
-  reservation: Omit<Reservation, 'runnerPid' | 'memoryBytes'>;
+  version: VersionRecord;
+  artifactBytes: number;
+  given: GivenSettings;
+  borrowed: boolean;
 }
+
+/** Pinned models that are loaded side by side at the start. */
+const loadsAtOnce = 2;
 
 export class Deployments implements Serving {
   readonly #options: DeploymentsOptions;
-  readonly #runner: Runner;
+  readonly residency: Residency;
   readonly #live = new Map<string, Live>();
+  readonly #routes = new Routes<Live>();
   /** versionId → its deployment that is being made. */
   readonly #creating = new Map<string, Promise<Deployment>>();
-  /** modelId → alias → version number; forgotten by `routesChanged`. */
-  readonly #aliases = new Map<string, Map<string, number>>();
+  #reserving = false;
 
   constructor(options: DeploymentsOptions) {
     this.#options = options;
-    this.#runner = new Runner({ log: options.log, onChange: () => this.#reserve() });
-  }
-
-  /** Loads everything that was deployed. Returns when each replica is ready or has failed. */
-  async start(): Promise<void> {
-    const rows = await this.#options.db.selectFrom('deployments').selectAll().orderBy('created_at').execute();
-    const loads = rows.map(async (row) => {
-      const model = await this.#options.source.modelById(row.model_id);
-      const version = await this.#options.source.versionById(row.version_id);
-      if (!model || !version) return;
-      const live = this.#prepare(row.id, model, version, row.created_at);
-      await this.#load(live, version).catch((error: unknown) => {
-        live.deployment.state = 'failed';
-        this.#options.log.error(
-          { err: error, model: live.reservation.use.model, version: version.number },
-          'deployment did not load',
-        );
-      });
+    this.residency = new Residency({
+      runners: options.runners,
+      budgetBytes: options.memoryBudgetBytes,
+      loadTimeoutMs: options.loadTimeoutMs,
+      log: options.log,
+      onChange: () => this.runnersChanged(),
     });
-    await Promise.all(loads);
-    for (const { model } of this.#live.values()) await this.#loadAliases(model.id);
   }
 
-  /** Answers what waits, then ends the runner. */
+  /** Serves what was deployed. Only pinned versions are loaded now; returns when each of them is ready or has failed. */
+  async start(): Promise<void> {
+    for (const stored of await storedDeployments(this.#options.db)) {
+      const live = this.#prepare({ ...stored, given: this.#storedSettings(stored), borrowed: false });
+      live.routed = true;
+    }
+    const aliases = await storedAliases(this.#options.db);
+    for (const [modelId, ofModel] of aliases) this.#routes.setAliases(modelId, ofModel);
+    const pinned = [...this.#live.values()].filter(({ served }) => served.settings.pinned).values();
+    // A place that could not be loaded knows why, and has logged it.
+    const work = async () => {
+      for (const { place } of pinned) await place.load().catch(() => undefined);
+    };
+    await Promise.all(Array.from({ length: loadsAtOnce }, work));
+  }
+
+  /** Answers what waits, then ends the runners. */
   async stop(): Promise<void> {
-    await Promise.all([...this.#live.values()].map(({ batcher }) => batcher.drained()));
-    await this.#runner.stop();
+    await Promise.all([...this.#live.values()].map(({ place }) => place.drained()));
+    this.residency.close();
+    await this.#options.runners.stop();
   }
 
   /**
-   * Serves a version; returns when it can answer and this is committed. Serving it again returns the same
-   * deployment.
+   * Serves a version; returns when it has been loaded and warmed up, can answer, and this is committed. Serving it
+   * again returns the same deployment, with other settings if any are given.
    */
-  create(model: ModelRecord, version: VersionRecord, by: string): Promise<Deployment> {
+  async create(
+    model: ModelRecord,
+    version: VersionRecord,
+    by: string,
+    given?: GivenSettings,
+  ): Promise<Deployment> {
     // Who asks while another's answer is still on its way waits for the same commit.
     let created = this.#creating.get(version.id);
     if (!created) {
-      created = this.#create(model, version, by).finally(() => this.#creating.delete(version.id));
+      created = this.#create(model, version, by, given).finally(() => this.#creating.delete(version.id));
       this.#creating.set(version.id, created);
+      return created;
     }
-    return created;
+    const { id } = await created;
+    return given ? this.change(id, given, by) : created;
   }
 
-  async #create(model: ModelRecord, version: VersionRecord, by: string): Promise<Deployment> {
-    const existing = [...this.#live.values()].find(
-      ({ deployment, borrowed }) => !borrowed && deployment.versionId === version.id,
-    );
-    if (existing) {
-      if (existing.deployment.state === 'failed') await this.#load(existing, version);
-      return existing.deployment;
-    }
-    const live = this.#prepare(randomUUID(), model, version, new Date().toISOString());
-    try {
-      await this.#load(live, version);
-      await this.#options.db.transaction().execute(async (trx) => {
-        const { id, createdAt } = live.deployment;
-        const made = { id, created_at: createdAt, created_by: by };
-        await trx
-          .insertInto('deployments')
-          .values({ ...made, model_id: model.id, version_id: version.id, settings: '{}' })
-          // One whose commit was reported as failed, and was found when the database had been opened again.
-          .onConflict((conflict) => conflict.column('version_id').doUpdateSet(made))
-          .execute();
-        await this.#options.audit(trx, eventOf(live, 'deployment.create', by));
-      });
-    } catch (error) {
-      await this.#forget(live);
-      throw error;
-    }
-    await this.#loadAliases(model.id);
-    return live.deployment;
+  /** Throws INVALID_REQUEST naming the setting, and what loading throws; then nothing has changed. */
+  async change(id: string, changes: GivenSettings, by: string): Promise<Deployment> {
+    const live = this.#live.get(id);
+    if (!live || live.borrowed) throw notServed('the deployment');
+    return this.#inTurn(live, async () => {
+      if (!this.#live.has(id)) throw notServed('the deployment');
+      const given = mergeSettings(live.given, changes);
+      const served = { ...live.served, settings: this.#effective(given) };
+      const next = this.#nextPlace(live, served);
+      try {
+        await next?.load();
+        if (!next && served.settings.pinned) await live.place.load();
+        await this.#options.db.transaction().execute(async (trx) => {
+          const settings = JSON.stringify(given);
+          await trx.updateTable('deployments').set({ settings }).where('id', '=', id).execute();
+          await this.#options.audit(trx, eventOf(live, 'deployment.change', by, changes));
+        });
+      } catch (error) {
+        await next?.discard();
+        throw error;
+      }
+      const before = live.place;
+      live.given = given;
+      live.served = served;
+      if (next) live.place = next;
+      else live.place.apply(served);
+      // Those that wait there are answered there.
+      if (next) void before.discard().catch((error: unknown) => this.#logUnload(live, error));
+      this.runnersChanged();
+      return deploymentOf(live);
+    });
   }
 
   /** Loads a version that nobody else is routed to; one that is deployed is used as it is. */
   async borrow(model: ModelRecord, version: VersionRecord): Promise<BorrowedVersion> {
-    const deployed = [...this.#live.values()].find(
-      ({ deployment, borrowed }) => !borrowed && deployment.versionId === version.id,
-    );
-    if (deployed) return { served: deployed.served, giveBack: async () => {} };
-    const live = this.#prepare(randomUUID(), model, version, new Date().toISOString());
-    live.borrowed = true;
-    const giveBack = async () => {
-      await live.batcher.drained();
-      await this.#forget(live);
-    };
+    const deployed = this.#ofVersion(version.id);
+    if (deployed?.routed) return { served: deployed.served, giveBack: async () => {} };
+    const live = await this.#prepareNew(model, version, {}, true);
+    const giveBack = () => this.#forget(live);
     try {
-      await this.#load(live, version);
+      await live.place.load();
     } catch (error) {
       await giveBack();
       throw error;
@@ -169,102 +183,155 @@ export class Deployments implements Serving {
   list(modelIds: readonly string[]): Deployment[] {
     const wanted = new Set(modelIds);
     return [...this.#live.values()]
-      .filter(({ deployment, borrowed }) => !borrowed && wanted.has(deployment.modelId))
-      .map(({ deployment }) => this.#current(deployment));
+      .filter(({ served, borrowed }) => !borrowed && wanted.has(served.modelId))
+      .map(deploymentOf);
   }
 
   get(id: string): Deployment | undefined {
     const live = this.#live.get(id);
-    return live && this.#current(live.deployment);
+    return live && !live.borrowed ? deploymentOf(live) : undefined;
   }
 
   async remove(id: string, by: string): Promise<void> {
     const live = this.#live.get(id);
-    if (!live) return;
+    if (!live || live.borrowed) return;
     // One that is still being made would come back with its commit.
-    await this.#creating.get(live.deployment.versionId)?.catch(() => undefined);
-    if (!this.#live.has(id)) return;
-    await this.#options.db.transaction().execute(async (trx) => {
-      await trx.deleteFrom('deployments').where('id', '=', id).execute();
-      await this.#options.audit(trx, eventOf(live, 'deployment.remove', by));
+    await this.#creating.get(live.version.id)?.catch(() => undefined);
+    await this.#inTurn(live, async () => {
+      if (!this.#live.has(id)) return;
+      await this.#options.db.transaction().execute(async (trx) => {
+        await trx.deleteFrom('deployments').where('id', '=', id).execute();
+        await this.#options.audit(trx, eventOf(live, 'deployment.remove', by));
+      });
+      await this.#forget(live);
     });
-    this.#live.delete(id);
-    await live.batcher.drained();
-    await this.#forget(live);
   }
 
   /**
    * The deployed version that answers: the one asked for, else the alias `production`, else the newest deployed.
    * Throws VERSION_NOT_FOUND (nothing such is deployed).
    */
-  served(modelId: string, { version, alias }: Route = {}): ServedVersion {
-    const aliases = this.#aliases.get(modelId);
-    const wanted = version ?? aliases?.get(alias ?? 'production');
-    if (alias !== undefined && wanted === undefined && alias !== 'latest') throw notServed(`alias ${alias}`);
-    let newest: Live | undefined;
-    for (const live of this.#live.values()) {
-      if (live.borrowed || live.deployment.modelId !== modelId) continue;
-      if (live.served.version === wanted) return live.served;
-      if (!newest || live.served.version > newest.served.version) newest = live;
-    }
-    // An alias that points to a version nobody serves must not silently become another version.
-    if (wanted !== undefined || !newest)
-      throw notServed(wanted === undefined ? 'a version' : `version ${wanted}`);
-    return newest.served;
-  }
-
-  isReady(served: ServedVersion): boolean {
-    const live = this.#live.get(served.deploymentId);
-    return live?.replica !== undefined && this.#runner.isReady(live.replica);
-  }
-
-  /** True when every deployment that should answer can. */
-  allReady(): boolean {
-    return [...this.#live.values()].every(
-      ({ deployment, served }) => deployment.state === 'failed' || this.isReady(served),
-    );
+  served(modelId: string, route: Route = {}): ServedVersion {
+    return this.#routes.find(modelId, route).served;
   }
 
   servedVersions(modelId: string): ServedVersion[] {
-    return [...this.#live.values()]
-      .filter(({ deployment, borrowed }) => !borrowed && deployment.modelId === modelId)
-      .map(({ served }) => served)
-      .sort((a, b) => b.version - a.version);
+    return this.#routes.ofModel(modelId).map(({ served }) => served);
   }
 
-  statistics() {
-    return emptyStatistics();
+  /** One that was unloaded for want of use is: its next request is answered. */
+  isReady({ deploymentId }: ServedVersion): boolean {
+    const live = this.#live.get(deploymentId);
+    return live?.routed === true && live.place.answers;
   }
 
-  loadState(served: ServedVersion): LoadState {
-    const live = this.#live.get(served.deploymentId);
-    const state = this.isReady(served)
-      ? 'loaded'
-      : live?.deployment.state === 'failed'
-        ? 'failed'
-        : 'loading';
-    return { state, reason: null, memoryBytes: 0 };
+  /**
+   * True when no deployment is still on its way. One that failed says so itself, and does not take the server away
+   * from everybody else.
+   */
+  allReady(): boolean {
+    for (const { routed, place } of this.#live.values())
+      if (routed && !place.answers && place.state.state === 'loading') return false;
+    return true;
   }
 
-  infer(served: ServedVersion, call: InferCall): Promise<Inference> {
-    const live = this.#live.get(served.deploymentId);
-    if (!live) return Promise.reject(notServed(`version ${served.version}`));
-    return live.batcher.infer(call);
+  statistics({ deploymentId }: ServedVersion): ModelStatistics {
+    return this.#live.get(deploymentId)?.place.statistics ?? emptyStatistics();
+  }
+
+  loadState({ deploymentId }: ServedVersion): LoadState {
+    const live = this.#live.get(deploymentId);
+    return live?.place.state ?? { state: 'unloaded', reason: null, memoryBytes: 0 };
+  }
+
+  infer({ deploymentId, version }: ServedVersion, call: InferCall): Promise<Inference> {
+    const live = this.#live.get(deploymentId);
+    if (!live) return Promise.reject(notServed(`version ${version}`));
+    live.place.used();
+    return live.place.engine().infer(call);
   }
 
   /** Aliases of a model moved: route by the new ones from now on. */
   async routesChanged(modelId: string): Promise<void> {
-    await this.#loadAliases(modelId);
+    const aliases = await this.#options.source.aliases(modelId);
+    this.#routes.setAliases(modelId, new Map(aliases.map(({ alias, version }) => [alias, version])));
   }
 
-  #prepare(id: string, model: ModelRecord, version: VersionRecord, createdAt: string): Live {
+  /** Somebody came into memory or went, or a runner became another process: the meter is told, once a turn. */
+  runnersChanged(): void {
+    if (this.#reserving) return;
+    this.#reserving = true;
+    setImmediate(() => {
+      this.#reserving = false;
+      this.#options.accountant.setReservations(reservationsOf(this.#live.values()));
+    });
+  }
+
+  /** For metrics: everything that is served, and what the runners hold. */
+  get lives(): Iterable<Live> {
+    return this.#live.values();
+  }
+
+  runners(): RunnersFacts {
+    return this.#options.runners.describe();
+  }
+
+  async #create(
+    model: ModelRecord,
+    version: VersionRecord,
+    by: string,
+    given: GivenSettings | undefined,
+  ): Promise<Deployment> {
+    const existing = this.#ofVersion(version.id);
+    if (existing) {
+      const { state } = existing.place.state;
+      if (state === 'failed' || state === 'quarantined') await existing.place.load();
+      return given ? this.change(existing.id, given, by) : deploymentOf(existing);
+    }
+    const live = await this.#prepareNew(model, version, given ?? {}, false);
+    try {
+      await live.place.load();
+      await this.#options.db.transaction().execute(async (trx) => {
+        const settings = JSON.stringify(live.given);
+        const made = { id: live.id, settings, created_at: live.createdAt, created_by: by };
+        await trx
+          .insertInto('deployments')
+          .values({ ...made, model_id: model.id, version_id: version.id })
+          // One whose commit was reported as failed, and was found when the database had been opened again.
+          .onConflict((conflict) => conflict.column('version_id').doUpdateSet(made))
+          .execute();
+        await this.#options.audit(trx, eventOf(live, 'deployment.create', by, live.given));
+      });
+    } catch (error) {
+      await this.#forget(live);
+      throw error;
+    }
+    live.routed = true;
+    await this.routesChanged(model.id);
+    return deploymentOf(live);
+  }
+
+  async #prepareNew(
+    model: ModelRecord,
+    version: VersionRecord,
+    given: GivenSettings,
+    borrowed: boolean,
+  ): Promise<Live> {
+    // Wrong settings are refused before anything else is done.
+    this.#effective(given);
+    const artifactBytes = await artifactBytesOf(this.#options.db, model, version);
+    const createdAt = new Date().toISOString();
+    return this.#prepare({ id: randomUUID(), createdAt, model, version, artifactBytes, given, borrowed });
+  }
+
+  #prepare({ id, createdAt, model, version, artifactBytes, given, borrowed }: Making): Live {
     const served: ServedVersion = {
       deploymentId: id,
       modelId: model.id,
       versionId: version.id,
       version: version.number,
       signature: version.signature,
-      settings: defaultSettings,
+      settings: this.#effective(given),
       deterministic: true,
     };
     const use = {
@@ -273,92 +340,76 @@ export class Deployments implements Serving {
       version: version.number,
       owner: { organisationId: model.organisationId, organisation: model.organisation },
     };
-    const live: Live = {
-      borrowed: false,
-      deployment: {
-        id,
-        modelId: model.id,
-        versionId: version.id,
-        version: version.number,
-        state: 'loading',
-        createdAt,
-      },
-      model,
-      served,
-      replica: undefined,
-      reservation: { use },
-      batcher: new Batcher(
-        {
-          use,
-          batchable: [...version.signature.inputs, ...version.signature.outputs].every(
-            ({ shape }) => shape[0] === -1,
-          ),
-          settings: served.settings,
-          runAlone: () => Promise.reject(new CommonwattError('RUNNER_FAILED', 'the runner ended')),
-          run: (inputs) => {
-            if (live.replica === undefined)
-              throw new CommonwattError('NOT_READY', 'the model is being loaded', { retryAfterS: 1 });
-            return this.#runner.run(live.replica, inputs);
-          },
-        },
-        {
-          maxBatchSize: this.#options.maxBatchSize,
-          maxQueue: this.#options.maxQueue,
-          accountant: this.#options.accountant,
-        },
-      ),
-    };
+    const parts = { id, createdAt, model, version, use, artifactBytes, borrowed };
+    const place = this.#placeFor(parts, served);
+    const live: Live = { ...parts, routed: false, given, served, place, changing: Promise.resolve() };
+    this.#live.set(id, live);
+    this.#routes.add(live);
     return live;
   }
 
-  async #load(live: Live, version: VersionRecord): Promise<void> {
-    this.#live.set(live.deployment.id, live);
-    live.replica = await this.#runner.load(() => this.#options.source.onnxBytes(live.model, version));
-    live.deployment.state = 'ready';
-    this.#reserve();
+  #placeFor(
+    { model, version, use, artifactBytes }: Pick<Live, 'model' | 'version' | 'use' | 'artifactBytes'>,
+    served: ServedVersion,
+    before?: Place,
+  ): Place {
+    const { source, runners, composers, accountant, maxBatchSize, maxQueue, answers, log } = this.#options;
+    const bytes = () => source.onnxBytes(model, version);
+    const compose = composers?.[version.format];
+    if (compose) return new ComposedPlace(compose, { model, version, served, bytes });
+    const pardon = (versionId: string) => runners.pardon(versionId);
+    const { residency } = this;
+    const batcher = { accountant, maxBatchSize, maxQueue, log, ...(answers ? { answers } : {}) };
+    const parts = { ...batcher, residency, use, artifactBytes, bytes, pardon };
+    return new ReplicaPlace(parts, served, before instanceof ReplicaPlace ? before : undefined);
+  }
+
+  /** Another place, when the settings ask for another replica. */
+  #nextPlace(live: Live, served: ServedVersion): Place | undefined {
+    if (!(live.place instanceof ReplicaPlace) || sameReplica(live.served, served)) return undefined;
+    return this.#placeFor(live, served, live.place);
   }
 
   async #forget(live: Live): Promise<void> {
-    this.#live.delete(live.deployment.id);
-    if (live.replica !== undefined) await this.#runner.unload(live.replica);
-    this.#reserve();
+    this.#live.delete(live.id);
+    this.#routes.remove(live);
+    await live.place.discard();
+    this.runnersChanged();
   }
 
-  #current(deployment: Deployment): Deployment {
-    const live = this.#live.get(deployment.id);
-    if (!live || deployment.state === 'failed') return deployment;
-    return { ...deployment, state: this.isReady(live.served) ? 'ready' : 'loading' };
+  #ofVersion(versionId: string): Live | undefined {
+    for (const live of this.#live.values()) if (!live.borrowed && live.version.id === versionId) return live;
+    return undefined;
   }
 
-  async #loadAliases(modelId: string): Promise<void> {
-    const aliases = await this.#options.source.aliases(modelId);
-    this.#aliases.set(modelId, new Map(aliases.map(({ alias, version }) => [alias, version])));
+  #effective(given: GivenSettings) {
+    const { defaults, maxBatchSize } = this.#options;
+    return effectiveSettings(given, { defaults, maxBatchSize });
   }
 
-  /** The runner's memory is shared evenly by its replicas: small models cost mostly the process itself. */
-  #reserve() {
-    const pid = this.#runner.pid;
-    const ready = [...this.#live.values()].filter(({ served }) => this.isReady(served));
-    const memoryBytes = ready.length > 0 ? this.#runner.residentBytes / ready.length : 0;
-    this.#options.accountant.setReservations(
-      pid === undefined
-        ? []
-        : ready.map(({ reservation }) => ({ ...reservation, runnerPid: pid, memoryBytes })),
-    );
+  /** What cannot be understood does not keep the version from being served. */
+  #storedSettings({ id, settings }: { id: string; settings: string }): GivenSettings {
+    try {
+      const given = readSettings(settings);
+      this.#effective(given);
+      return given;
+    } catch (error) {
+      this.#options.log.error(
+        { err: error, deployment: id },
+        'stored settings are not valid: defaults are used',
+      );
+      return {};
+    }
   }
-}
 
-function eventOf({ model, served, reservation }: Live, action: string, by: string): AuditEvent {
-  return {
-    actor: by,
-    organisationId: model.organisationId,
-    action,
-    subject: `${reservation.use.model}:${served.version}`,
-  };
-}
+  async #inTurn<T>(live: Live, step: () => Promise<T>): Promise<T> {
+    const turn = live.changing.then(step);
+    live.changing = turn.catch(() => undefined);
+    return turn;
+  }
 
-function notServed(what: string) {
-  return new CommonwattError('VERSION_NOT_FOUND', `${what} of this model is not deployed`, {
-    hint: 'deploy it with `commonwatt deploy organisation/model:version`',
-  });
+  #logUnload({ use, version }: Live, error: unknown): void {
+    const fields = { err: error, model: use.model, version: version.number };
+    this.#options.log.error(fields, 'an earlier copy was not unloaded');
+  }
 }

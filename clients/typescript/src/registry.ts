@@ -1,8 +1,15 @@
 /** Models, their versions, aliases, deployments and grants. */
-import type { Deployment, Grant, GrantRequest, Model, Version } from './shapes.ts';
+import type { Deployment, GivenSettings, Grant, GrantRequest, Model, Version } from './shapes.ts';
 import type { Bytes, CallOptions, Transport } from './transport.ts';
 
 export type ModelResources = ReturnType<typeof modelResources>;
+
+export interface AliasOptions {
+  /** Load and warm up the version first when it is not served. */
+  deploy?: boolean;
+  /** Then stop serving the version that the alias named before, unless another alias names it. */
+  retire?: boolean;
+}
 
 export function modelResources(transport: Transport) {
   const path = (model: string, rest = '') => `/api/v1/models/${encodeURIComponent(model)}${rest}`;
@@ -16,15 +23,17 @@ export function modelResources(transport: Transport) {
       get(model: string, options?: CallOptions): Promise<Model> {
         return transport.json('GET', path(model), options);
       },
+      /** No request fails meanwhile. */
       setAlias(
         model: string,
         alias: string,
         version: number,
-        options?: CallOptions,
-      ): Promise<{ alias: string; version: number }> {
+        options: CallOptions & AliasOptions = {},
+      ): Promise<{ alias: string; version: number; retired: number | null }> {
+        const { deploy = false, retire = false, signal } = options;
         return transport.json('PUT', path(model, `/aliases/${encodeURIComponent(alias)}`), {
-          ...options,
-          json: { version },
+          signal,
+          json: { version, deploy, retire },
         });
       },
     },
@@ -62,8 +71,21 @@ export function modelResources(transport: Transport) {
         return answer.deployments;
       },
       /** Answers when the version is ready. `model` names it, e.g. `acme/digits:1`. */
-      create(request: { model: string; alias?: string }, options?: CallOptions): Promise<Deployment> {
+      create(
+        request: { model: string; alias?: string; settings?: GivenSettings },
+        options?: CallOptions,
+      ): Promise<Deployment> {
         return transport.json('POST', '/api/v1/deployments', { ...options, json: request });
+      },
+      get(id: string, options?: CallOptions): Promise<Deployment> {
+        return transport.json('GET', `/api/v1/deployments/${encodeURIComponent(id)}`, options);
+      },
+      /** Changes only the settings that are given; no request fails meanwhile. */
+      change(id: string, settings: GivenSettings, options?: CallOptions): Promise<Deployment> {
+        return transport.json('PATCH', `/api/v1/deployments/${encodeURIComponent(id)}`, {
+          ...options,
+          json: { settings },
+        });
       },
       remove(id: string, options?: CallOptions): Promise<void> {
         return transport.nothing('DELETE', `/api/v1/deployments/${encodeURIComponent(id)}`, options);

@@ -11,6 +11,7 @@ import type { Jobs } from '../../jobs/jobs.ts';
 import type { Grants } from '../../models/grants.ts';
 import type { Registry } from '../../models/registry.ts';
 import type { Evaluations } from '../../quality/quality.ts';
+import type { AliasMoves } from '../../serve/alias-moves.ts';
 import type { Deployments } from '../../serve/deployments.ts';
 
 export interface House {
@@ -42,8 +43,9 @@ export interface House {
   jobs: Pick<Jobs, 'enqueue' | 'get' | 'list' | 'cancel'>;
   deployments: Pick<
     Deployments,
-    'create' | 'list' | 'get' | 'remove' | 'served' | 'routesChanged' | 'borrow'
+    'create' | 'change' | 'list' | 'get' | 'remove' | 'served' | 'routesChanged' | 'borrow'
   >;
+  aliases: Pick<AliasMoves, 'move'>;
   evaluations: Pick<Evaluations, 'evaluate' | 'list' | 'passedGate'>;
   explainer: Pick<Explainer, 'explain' | 'sourcesOf'>;
   energy: Pick<Energy, 'report' | 'live'>;

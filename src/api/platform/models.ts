@@ -1,7 +1,6 @@
 /** Models of the caller's organisation and models shared with it, and where their aliases point. */
 import { z } from 'zod';
 import { CommonwattError } from '../../errors.ts';
-import type { Principal } from '../../gate/gate.ts';
 import type { ModelRecord, VersionRecord } from '../../models/models.ts';
 import { checkName } from '../../models/names.ts';
 import { principalOf } from '../guard.ts';
@@ -9,7 +8,10 @@ import type { House, PlatformApp } from './house.ts';
 import { aliasSchema, modelParams, modelSchema } from './schemas.ts';
 import { modelView, parseModelName, refOf } from './views.ts';
 
-type Parts = Pick<House, 'gate' | 'grants' | 'registry' | 'deployments' | 'datasets' | 'evaluations'>;
+type Parts = Pick<
+  House,
+  'gate' | 'grants' | 'registry' | 'deployments' | 'aliases' | 'datasets' | 'evaluations'
+>;
 
 export function modelRoutes(app: PlatformApp, house: Parts): void {
   const { gate, grants, registry } = house;
@@ -60,15 +62,36 @@ export function modelRoutes(app: PlatformApp, house: Parts): void {
     {
       config: {
         access: 'key',
-        errors: ['MODEL_NOT_FOUND', 'VERSION_NOT_FOUND', 'FORBIDDEN', 'GATE_NOT_PASSED', 'INVALID_NAME'],
+        errors: [
+          'MODEL_NOT_FOUND',
+          'VERSION_NOT_FOUND',
+          'FORBIDDEN',
+          'GATE_NOT_PASSED',
+          'INVALID_NAME',
+          'CONFLICT',
+          'RUNNER_FAILED',
+        ],
       },
       schema: {
         tags: ['models'],
         summary: 'Point an alias at a version',
-        description: 'production moves only to a version whose latest evaluation passed its gate.',
+        description:
+          'No request fails meanwhile. production moves only to a version whose latest evaluation passed its gate. An alias that answers requests moves only to a version that is deployed.',
         params: modelParams.extend({ alias: z.string() }),
-        body: z.strictObject({ version: z.int().min(1) }),
-        response: { 200: aliasSchema },
+        body: z.strictObject({
+          version: z.int().min(1),
+          deploy: z
+            .boolean()
+            .default(false)
+            .describe('load and warm up the version first when it is not served'),
+          retire: z
+            .boolean()
+            .default(false)
+            .describe('then stop serving the version of before, unless another alias names it'),
+        }),
+        response: {
+          200: aliasSchema.extend({ retired: z.int().nullable().describe('the version no longer served') }),
+        },
       },
     },
     async (request) => {
@@ -78,8 +101,8 @@ export function modelRoutes(app: PlatformApp, house: Parts): void {
       const alias = checkName(request.params.alias, 'alias');
       const version = await registry.getVersion(model.id, request.body.version);
       await checkAlias(house, model, version, alias);
-      await moveAlias(house, principal, model, version, alias);
-      return { alias, version: version.number };
+      const { deploy, retire } = request.body;
+      return house.aliases.move({ by: principal, model, version, alias, deploy, retire });
     },
   );
 }
@@ -97,15 +120,4 @@ export async function checkAlias(
     where: 'alias',
     hint: `evaluate it first: commonwatt evaluate ${ref} --dataset NAME`,
   });
-}
-
-export async function moveAlias(
-  { registry, deployments }: Pick<House, 'registry' | 'deployments'>,
-  principal: Principal,
-  model: ModelRecord,
-  version: VersionRecord,
-  alias: string,
-): Promise<void> {
-  await registry.setAlias(model.id, alias, version.number, principal);
-  await deployments.routesChanged(model.id);
 }

@@ -56,7 +56,9 @@ export const versionSchema = z.object({
   dataset: z.string().nullable(),
 });
 
-export const deploymentStateSchema = z.enum(['loading', 'ready', 'failed']);
+export const deploymentStateSchema = z
+  .enum(['loading', 'ready', 'idle', 'failed', 'quarantined'])
+  .describe('idle: not in memory for want of use; the next request brings it back');
 
 export const aliasSchema = z.object({ alias: z.string(), version: z.int() });
 

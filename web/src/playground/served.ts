@@ -3,7 +3,9 @@ import { side } from './brush.ts';
 
 /** The version that answers without a version in the address: `production`, else the newest that is deployed. */
 export function servedVersion(model: Model): Version | null {
-  const ready = model.deployments.filter(({ state }) => state === 'ready').map(({ version }) => version);
+  const ready = model.deployments
+    .filter(({ state }) => state === 'ready' || state === 'idle')
+    .map(({ version }) => version);
   const production = model.aliases.find(({ alias }) => alias === 'production')?.version;
   const number = production ?? (ready.length > 0 ? Math.max(...ready) : undefined);
   return model.versions.find((version) => version.number === number) ?? null;

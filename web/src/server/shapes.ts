@@ -33,7 +33,7 @@ export interface Grant {
 interface Deployment {
   id: string;
   version: number;
-  state: 'loading' | 'ready' | 'failed';
+  state: 'loading' | 'ready' | 'idle' | 'failed' | 'quarantined';
 }
 
 export interface Model {

@@ -13,9 +13,10 @@ import { type TestPlatform, testPlatform } from '../../../gate/testing/platform.
 import { Jobs } from '../../../jobs/jobs.ts';
 import type { ModelSignature, VersionRecord } from '../../../models/models.ts';
 import { Registry } from '../../../models/registry.ts';
+import { AliasMoves } from '../../../serve/alias-moves.ts';
 import type { Deployment } from '../../../serve/deployments.ts';
 import type { ServedVersion } from '../../../serve/serve.ts';
-import { defaultSettings } from '../../../serve/settings.ts';
+import { defaultSettings, effectiveSettings } from '../../../serve/settings.ts';
 import { createHttp, type Http } from '../../http.ts';
 import type { House } from '../house.ts';
 import { platformRoutes } from '../platform.ts';
@@ -30,7 +31,7 @@ export interface TestHouse extends TestPlatform, Http {
   explainFails: { with?: Error };
   call(
     key: string | undefined,
-    method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+    method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
     url: string,
     body?: object | Buffer | string,
     headers?: Record<string, string>,
@@ -87,6 +88,7 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
   const passed = new Set<string>();
   const scopes: unknown[] = [];
   const explainFails: { with?: Error } = {};
+  const deployments = deploymentsInMemory();
   const house: House = {
     gate: platform.gate,
     identity: platform.identity,
@@ -94,7 +96,8 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
     registry,
     datasets,
     jobs,
-    deployments: deploymentsInMemory(),
+    deployments,
+    aliases: new AliasMoves({ registry, deployments }),
     evaluations: {
       evaluate: async ({ served, model, dataset, split, principal }) => ({
         id: randomUUID(),
@@ -188,7 +191,7 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
 async function call(
   app: FastifyInstance,
   key: string | undefined,
-  method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+  method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE',
   url: string,
   body?: object | Buffer | string,
   headers: Record<string, string> = {},
@@ -210,7 +213,11 @@ async function call(
 
 function deploymentsInMemory(): House['deployments'] {
   const live = new Map<string, { deployment: Deployment; served: ServedVersion }>();
-  const make = (modelId: string, version: VersionRecord) => {
+  const server = { defaults: {}, maxBatchSize: 128 };
+  const make = (
+    modelId: string,
+    version: VersionRecord,
+  ): { deployment: Deployment; served: ServedVersion } => {
     const id = randomUUID();
     return {
       deployment: {
@@ -219,6 +226,9 @@ function deploymentsInMemory(): House['deployments'] {
         versionId: version.id,
         version: version.number,
         state: 'ready' as const,
+        reason: null,
+        memoryBytes: 0,
+        settings: defaultSettings,
         createdAt: new Date().toISOString(),
       },
       served: {
@@ -233,11 +243,17 @@ function deploymentsInMemory(): House['deployments'] {
     };
   };
   return {
-    async create(model, version) {
+    async create(model, version, _by, given = {}) {
       const known = [...live.values()].find(({ deployment }) => deployment.versionId === version.id);
-      if (known) return known.deployment;
-      const made = make(model.id, version);
+      const made = known ?? make(model.id, version);
+      made.deployment.settings = { ...made.deployment.settings, ...effectiveSettings(given, server) };
       live.set(made.deployment.id, made);
+      return made.deployment;
+    },
+    async change(id, given) {
+      const made = live.get(id);
+      if (!made) throw new CommonwattError('VERSION_NOT_FOUND', 'not deployed');
+      made.deployment.settings = effectiveSettings(given, server);
       return made.deployment;
     },
     list: (modelIds) =>

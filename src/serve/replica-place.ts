@@ -1,0 +1,166 @@
+/** A deployment that is computed in a replica of its own, through a batcher shared by all callers. */
+import type { ModelUse } from '../energy/energy.ts';
+import type { ModelSignature } from '../models/models.ts';
+import { Batcher, type BatcherOptions, type BatchTarget } from './batcher.ts';
+import type { Place } from './place.ts';
+import { type Residency, Resident } from './residency.ts';
+import type { ReplicaSpec } from './runner/replica.ts';
+import type { Engine, LoadState, ServedVersion } from './serve.ts';
+import { emptyStatistics, type ModelStatistics } from './statistics.ts';
+import { warmUp } from './warm-up.ts';
+
+export interface ReplicaPlaceParts extends BatcherOptions {
+  residency: Residency;
+  use: ModelUse;
+  artifactBytes: number;
+  bytes(): Promise<Uint8Array>;
+  /** Whether a version that is being loaded again may leave its quarantine. */
+  pardon(versionId: string): void;
+}
+
+export class ReplicaPlace implements Place {
+  readonly #parts: ReplicaPlaceParts;
+  readonly #resident: Resident;
+  readonly #draining = new Set<Engine>();
+  #served: ServedVersion;
+  #engine: Batcher | undefined;
+  #statistics: ModelStatistics | undefined;
+
+  /** `before`: a place that this one follows, whose figures it goes on with. */
+  constructor(parts: ReplicaPlaceParts, served: ServedVersion, before?: ReplicaPlace) {
+    this.#parts = parts;
+    this.#served = served;
+    this.#statistics = before ? before.#statistics : undefined;
+    this.#resident = new Resident({
+      spec: specOf(parts, served),
+      artifactBytes: parts.artifactBytes,
+      pinned: served.settings.pinned,
+      idleUnloadS: served.settings.idleUnloadS,
+      warmUp: (replica) => warmUp(replica, served.signature, this.#warmUpSizes()),
+      pending: () => this.pending,
+      onUnloaded: () => {
+        if (this.#engine?.pending === 0) this.#engine = undefined;
+      },
+    });
+  }
+
+  engine(): Engine {
+    this.#engine ??= this.#newBatcher();
+    return this.#engine;
+  }
+
+  get pending(): number {
+    let pending = this.#engine?.pending ?? 0;
+    for (const engine of this.#draining) pending += engine.pending;
+    return pending;
+  }
+
+  get statistics(): ModelStatistics | undefined {
+    return this.#statistics;
+  }
+
+  get answers(): boolean {
+    return this.#resident.answers;
+  }
+
+  get state(): LoadState {
+    return this.#resident.state;
+  }
+
+  async load(): Promise<void> {
+    const { failure } = this.#resident;
+    if (failure) this.#parts.pardon(this.#served.versionId);
+    this.#resident.failure = undefined;
+    await this.#parts.residency.load(this.#resident);
+  }
+
+  used(): void {
+    this.#parts.residency.used(this.#resident);
+  }
+
+  /** Only settings that the replica does not depend on (see `sameReplica`). */
+  apply(served: ServedVersion): void {
+    this.#served = served;
+    const { pinned, idleUnloadS } = served.settings;
+    this.#parts.residency.keep(this.#resident, { pinned, idleUnloadS });
+    const old = this.#engine;
+    this.#engine = undefined;
+    if (!old || old.pending === 0) return;
+    this.#draining.add(old);
+    void old.drained().then(() => this.#draining.delete(old));
+  }
+
+  async drained(): Promise<void> {
+    const engines = [...this.#draining, ...(this.#engine ? [this.#engine] : [])];
+    await Promise.all(engines.map((engine) => engine.drained()));
+  }
+
+  async discard(): Promise<void> {
+    await this.drained();
+    await this.#parts.residency.discard(this.#resident);
+  }
+
+  holds() {
+    const { replica, heldBytes } = this.#resident;
+    const pids = replica?.runnerPids ?? [];
+    return pids.map((runnerPid) => ({ runnerPid, memoryBytes: heldBytes / pids.length }));
+  }
+
+  #warmUpSizes(): number[] {
+    const { warmUpBatchSizes, maxBatchSize = this.#parts.maxBatchSize } = this.#served.settings;
+    return warmUpBatchSizes.filter((rows) => rows <= maxBatchSize);
+  }
+
+  #newBatcher(): Batcher {
+    const { residency, accountant, use, maxBatchSize, maxQueue, answers, log } = this.#parts;
+    const { settings, signature, versionId, deterministic } = this.#served;
+    this.#statistics ??= emptyStatistics();
+    const resident = this.#resident;
+    const target: BatchTarget = {
+      use,
+      batchable: isBatchable(signature),
+      settings,
+      versionId,
+      deterministic,
+      get parallelism() {
+        return Math.max(1, resident.replica?.parallelism ?? 1);
+      },
+      awake: () => residency.wake(resident),
+      run: async (inputs) => (resident.replica ?? (await residency.load(resident))).run(inputs),
+      runAlone: async (inputs) => (resident.replica ?? (await residency.load(resident))).runAlone(inputs),
+    };
+    return new Batcher(target, {
+      maxBatchSize,
+      maxQueue,
+      accountant,
+      statistics: this.#statistics,
+      ...(answers ? { answers } : {}),
+      ...(log ? { log } : {}),
+    });
+  }
+}
+
+/** False: the change needs another replica, loaded before the old one goes. */
+export function sameReplica(one: ServedVersion, other: ServedVersion): boolean {
+  const [a, b] = [one.settings, other.settings];
+  return (
+    a.threads === b.threads &&
+    a.replicas === b.replicas &&
+    a.executionProviders.join() === b.executionProviders.join()
+  );
+}
+
+function specOf({ use, bytes }: ReplicaPlaceParts, { versionId, settings }: ServedVersion): ReplicaSpec {
+  return {
+    versionId,
+    name: `${use.model}:${use.version}`,
+    bytes,
+    threads: settings.threads,
+    executionProviders: settings.executionProviders,
+    replicas: settings.replicas,
+  };
+}
+
+function isBatchable({ inputs, outputs }: ModelSignature): boolean {
+  return [...inputs, ...outputs].every(({ shape }) => shape[0] === -1);
+}
