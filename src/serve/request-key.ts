@@ -40,23 +40,38 @@ export function requestKey(who: readonly string[], inputs: readonly Tensor[]): s
 export function fingerprintOf(seed: number, inputs: readonly Tensor[]): number {
   let hash = seed;
   for (const { shape, data } of inputs) {
-    for (const dimension of shape) hash = Math.imul(hash ^ dimension, 0x9e3779b1);
+    for (const dimension of shape) hash = mix(hash, dimension);
     const { buffer, byteOffset, byteLength } = data;
-    const aligned = byteOffset % 4 === 0;
-    const words = aligned
-      ? new Int32Array(buffer, byteOffset, byteLength >> 2)
-      : new Uint8Array(buffer, byteOffset, byteLength);
-    const stride = words.length <= sampledWords ? 1 : Math.ceil(words.length / sampledWords);
-    for (let index = 0; index < words.length; index += stride) {
-      hash = Math.imul(hash ^ (words[index] ?? 0), 0x85ebca6b);
-      hash ^= hash >>> 15;
+    if (byteOffset % 4 !== 0) hash = hashWords(hash, new Uint8Array(buffer, byteOffset, byteLength));
+    else {
+      hash = hashWords(hash, new Int32Array(buffer, byteOffset, byteLength >> 2));
+      // What does not fill a word.
+      const rest = byteLength & 3;
+      if (rest > 0) hash = hashWords(hash, new Uint8Array(buffer, byteOffset + byteLength - rest, rest));
     }
-    // What does not fill a word.
-    if (aligned && byteLength % 4 !== 0)
-      for (const byte of new Uint8Array(buffer, byteOffset + (byteLength & ~3), byteLength & 3))
-        hash = Math.imul(hash ^ byte, 0xc2b2ae35);
   }
   return (hash ^ (hash >>> 13)) & 0x3fffffff;
+}
+
+/** Of many words only some, evenly spread. Four chains, so that none waits for another's multiplication. */
+function hashWords(seed: number, words: Int32Array | Uint8Array): number {
+  const { length } = words;
+  const stride = length <= sampledWords ? 1 : Math.ceil(length / sampledWords);
+  let [a, b, c, d] = [seed, seed ^ length, seed + 1, seed + 2];
+  let index = 0;
+  for (const last = length - 3 * stride; index < last; index += 4 * stride) {
+    a = mix(a, words[index] ?? 0);
+    b = mix(b, words[index + stride] ?? 0);
+    c = mix(c, words[index + 2 * stride] ?? 0);
+    d = mix(d, words[index + 3 * stride] ?? 0);
+  }
+  for (; index < length; index += stride) a = mix(a, words[index] ?? 0);
+  return mix(mix(a, b), mix(c, d));
+}
+
+/** Floats differ mostly in their upper bits, which a product would lose: so it is turned before each. */
+function mix(hash: number, word: number): number {
+  return Math.imul(((hash << 15) | (hash >>> 17)) ^ word, 0x85ebca6b);
 }
 
 export function seedOf(text: string): number {
