@@ -10,6 +10,7 @@ export function parseJson(bytes: Buffer, wholeIntegers: boolean): unknown {
     throw new CommonwattError('MALFORMED_JSON', 'the request has no body', {
       hint: 'send a JSON object with "inputs"',
     });
+  checkDepth(bytes);
   if (!isUtf8(bytes)) throw new CommonwattError('MALFORMED_JSON', 'the body is not valid UTF-8');
   const text = bytes.toString('utf8');
   try {
@@ -20,6 +21,47 @@ export function parseJson(bytes: Buffer, wholeIntegers: boolean): unknown {
       `the body is not valid JSON: ${(cause as Error).message.slice(0, 120)}`,
       { hint: 'NaN and Infinity have no JSON form', cause },
     );
+  }
+}
+
+const quotation = 0x22;
+const backslash = 0x5c;
+const minus = 0x2d;
+const openArray = 0x5b;
+const openObject = 0x7b;
+
+const maxDepth = 64;
+/** In so few bytes no depth takes long. */
+const shallowBytes = 4096;
+
+/** `JSON.parse` takes seconds and gigabytes for megabytes of brackets within brackets. */
+function checkDepth(bytes: Buffer): void {
+  if (bytes.length <= shallowBytes) return;
+  if (occurs(bytes, openArray, maxDepth) || occurs(bytes, openObject, maxDepth)) scanDepth(bytes);
+}
+
+/** Does the byte stand there at least so often? Found natively: flat tensors, however large, cost next to nothing. */
+function occurs(bytes: Buffer, byte: number, times: number): boolean {
+  let at = -1;
+  for (let count = 0; count < times; count++) {
+    at = bytes.indexOf(byte, at + 1);
+    if (at < 0) return false;
+  }
+  return true;
+}
+
+function scanDepth(bytes: Buffer): void {
+  let depth = 0;
+  let quoted = false;
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at];
+    if (byte === quotation) quoted = !quoted;
+    else if (quoted) at += byte === backslash ? 1 : 0;
+    else if (byte === openArray || byte === openObject) depth++;
+    // The closing bracket and brace stand two after the opening one.
+    else if (byte === openArray + 2 || byte === openObject + 2) depth--;
+    if (depth > maxDepth)
+      throw new CommonwattError('MALFORMED_JSON', `the body is nested deeper than ${maxDepth} levels`);
   }
 }
 
@@ -61,10 +103,6 @@ function keepLongIntegers(text: string): string {
   }
   return pieces.length === 0 ? text : `${pieces.join('')}${text.slice(copied)}`;
 }
-
-const quotation = 0x22;
-const backslash = 0x5c;
-const minus = 0x2d;
 
 function isDigit(code: number): boolean {
   return code >= 0x30 && code <= 0x39;
