@@ -30,7 +30,6 @@ export interface Runtime {
 /** Which runtime loads these bytes. A new one is a line here; heavy ones are imported when they are needed. */
 export async function runtimeFor(bytes: Uint8Array): Promise<Runtime> {
   // A zip archive ("PK") is a bundle of a model with what prepares its inputs.
-  if (bytes[0] === 0x50 && bytes[1] === 0x4b)
-    throw new Error('this artifact is a pipeline bundle, which this version cannot load');
+  if (bytes[0] === 0x50 && bytes[1] === 0x4b) return (await import('./pipeline.ts')).pipelineRuntime;
   return onnxRuntime;
 }

@@ -8,6 +8,7 @@
  */
 import { CommonwattError } from '../../errors.ts';
 import type { ArtifactFormat, ModelSignature } from '../models.ts';
+import { inspectBundle, isBundle } from './bundle.ts';
 import type { LayerInfo } from './chain.ts';
 import { hdf5Signature } from './hdf5-structure.ts';
 import { type KerasLimits, readKerasH5 } from './keras-h5-read.ts';
@@ -18,7 +19,7 @@ import { inputName, outputName, writeOnnx } from './onnx-write.ts';
 export interface InspectedModel {
   format: ArtifactFormat;
   signature: ModelSignature;
-  /** The form that is served; for an ONNX artifact its own bytes. */
+  /** The form that is served: for an ONNX artifact its own bytes, for a pipeline the bundle that runners load. */
   onnx: Uint8Array;
   layers: LayerInfo[];
   parameters: number;
@@ -49,6 +50,7 @@ export async function inspectArtifact(
   limits: Partial<FormatLimits> = {},
 ): Promise<InspectedModel> {
   const all = { ...defaultLimits, ...limits };
+  if (isBundle(bytes)) return inspectBundle(bytes, all);
   const format = detectFormat(bytes);
   if (format === 'onnx') {
     checkSize(bytes, all.maxOnnxBytes, 'ONNX');

@@ -57,7 +57,7 @@ async function readJpeg(bytes: Buffer): Promise<Picture> {
 async function loadJpeg(): Promise<void> {
   (globalThis as { ImageData?: unknown }).ImageData ??= PlainImage;
   const path = createRequire(import.meta.url).resolve('@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm');
-  await initJpeg(await WebAssembly.compile(await readFile(path)), { printErr: () => {}, print: () => {} });
+  await initJpeg({ wasmBinary: await readFile(path), printErr: () => {}, print: () => {} });
 }
 
 /** What browsers have and Node has not. */

@@ -19,22 +19,31 @@ interface Piece extends Span {
 const encoder = new TextEncoder();
 /** Blanks, and what stands for one in SentencePiece. */
 const blank = /[\s\u2581]+/gu;
-const punctuation = /^[\p{P}\p{S}]/u;
+const punctuation = /^[\p{P}$+<=>^`|~]/u;
 
 /** One span for each token; of a token that is nowhere in the text, an empty one where it would be. */
 export function spansOf(text: string, tokens: readonly string[], tokenizer: Tokenizer): Span[] {
   const pieces = piecesOf(text, tokenizer);
   const stream = new Stream(pieces);
+  const added = addedTokens(tokenizer);
+  const characters = [...text];
   const surfaces = tokens.map((token) => surfaceOf(token, tokenizer));
   const wholeWords =
     tokenizer.model?.config.type === 'WordPiece' || tokenizer.model?.config.type === 'WordLevel';
   return surfaces.map((surface, index) => {
+    // A token that was added is looked for as it is written, before anything is normalised.
+    const written = added.has(tokens[index] ?? '') && stream.takeWritten(tokens[index] ?? '', characters);
+    if (written) return written;
     if (surface && stream.startsWith(surface)) return stream.take(surface.length);
     if (surface?.length === 0) return stream.nothing();
     if (wholeWords) return stream.take(stream.toBoundary());
     const next = surfaces.slice(index + 1).find((other) => other && other.length > 0);
     return stream.take(next ? stream.before(next) : stream.left);
   });
+}
+
+function addedTokens(tokenizer: Tokenizer): Set<string> {
+  return new Set([...tokenizer.get_added_tokens_decoder().values()].map(({ content }) => content));
 }
 
 class Stream {
@@ -74,6 +83,17 @@ class Stream {
     return { start: first?.start ?? 0, end: last?.end ?? 0 };
   }
 
+  /** The same characters, when they come next. */
+  takeWritten(token: string, characters: readonly string[]): Span | null {
+    const start = this.#piece(this.#at)?.start;
+    const wanted = [...token];
+    if (start === undefined || wanted.some((character, index) => characters[start + index] !== character))
+      return null;
+    const end = start + wanted.length;
+    while (this.#at < this.#bytes.length && (this.#piece(this.#at)?.start ?? end) < end) this.#at++;
+    return { start, end };
+  }
+
   nothing(): Span {
     const start = this.#piece(this.#at)?.start ?? this.#pieces.at(-1)?.end ?? 0;
     return { start, end: start };
@@ -104,23 +124,19 @@ class Stream {
 
 function piecesOf(text: string, tokenizer: Tokenizer): Piece[] {
   const pieces: Piece[] = [];
-  const known = new Map<string, Uint8Array>();
+  const known = new Map<string, string>();
   let start = 0;
-  let afterBlank = true;
-  let afterPunctuation = false;
+  let boundary = true;
   for (const [unit] of text.matchAll(/[^\p{M}]\p{M}*|\p{M}+/gsu)) {
     const end = start + [...unit].length;
-    let bytes = known.get(unit);
-    if (!bytes) {
-      const normal = tokenizer.normalizer ? tokenizer.normalizer._call(unit) : unit;
-      bytes = encoder.encode(normal.replace(blank, ''));
-      known.set(unit, bytes);
-    }
+    const normal: string = known.get(unit) ?? tokenizer.normalizer?._call(unit) ?? unit;
+    known.set(unit, normal);
+    const bytes = encoder.encode(normal.replace(blank, ''));
     const isPunctuation = punctuation.test(unit);
-    if (bytes.length > 0)
-      pieces.push({ start, end, bytes, boundary: afterBlank || isPunctuation || afterPunctuation });
-    afterBlank = bytes.length === 0 && /^\s/u.test(unit);
-    afterPunctuation = isPunctuation;
+    // Normalisers put blanks around what is a word by itself, as Chinese characters are.
+    const alone = isPunctuation || /^\s/u.test(normal);
+    if (bytes.length > 0) pieces.push({ start, end, bytes, boundary: boundary || alone });
+    boundary = isPunctuation || /\s$/u.test(normal);
     start = end;
   }
   return pieces;

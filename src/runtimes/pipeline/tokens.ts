@@ -70,13 +70,16 @@ export class Tokens {
     return known;
   }
 
-  #finish(a: string[], b: string[] | null) {
+  #finish(a: string[], b: string[] | null): Finished {
     const { post_processor: finish } = this.#tokenizer;
     // An empty second text is still a second text.
-    return finish
-      ? finish._call(a, b, true)
-      : { tokens: b === null ? a : [...a, ...b], token_type_ids: undefined };
+    return finish ? finish._call(a, b, true) : { tokens: b === null ? a : [...a, ...b] };
   }
+}
+
+interface Finished {
+  tokens: string[];
+  token_type_ids?: number[];
 }
 
 const addedIds = new WeakMap<Tokenizer, Map<string, number>>();
