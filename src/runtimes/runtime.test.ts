@@ -23,24 +23,26 @@ const runtimes: [Runtime, Models][] = [
 
 /** Elements of a datatype by random bytes; of BF16 and FP16 every bit pattern but NaN, of which only the fact counts. */
 function anyTensor(datatype: Datatype): fc.Arbitrary<Tensor> {
-  return fc.array(fc.integer({ min: 0, max: 3 }), { minLength: 2, maxLength: 2 }).chain((shape) => {
-    const elements = elementsOf(shape);
-    if (datatype === 'BYTES')
-      return fc
-        .array(fc.string({ unit: 'binary', maxLength: 6 }), { minLength: elements, maxLength: elements })
-        .map((texts) => texts.map((text) => Buffer.from(text.replaceAll('\0', '0').toWellFormed())))
-        .map((parts) => ({ name: 'x', datatype, shape, data: packBytes(parts) }));
-    const { byteLength } = emptyData(datatype, elements);
-    return fc.uint8Array({ minLength: byteLength, maxLength: byteLength }).map((bytes) => {
-      const data = emptyData(datatype, elements);
-      new Uint8Array(data.buffer).set(datatype === 'BOOL' ? bytes.map((byte) => byte & 1) : bytes);
-      if (data instanceof Uint16Array)
-        data.forEach((bits, i) => {
-          if (isNaN16(datatype, bits)) data[i] = 0x8000;
-        });
-      return { name: 'x', datatype, shape, data };
+  return fc
+    .array(fc.integer({ min: 0, max: 3 }), { minLength: 2, maxLength: 2 })
+    .chain((shape): fc.Arbitrary<Tensor> => {
+      const elements = elementsOf(shape);
+      if (datatype === 'BYTES')
+        return fc
+          .array(fc.string({ unit: 'binary', maxLength: 6 }), { minLength: elements, maxLength: elements })
+          .map((texts) => texts.map((text) => Buffer.from(text.replaceAll('\0', '0'))))
+          .map((parts) => ({ name: 'x', datatype, shape, data: packBytes(parts) }));
+      const { byteLength } = emptyData(datatype, elements);
+      return fc.uint8Array({ minLength: byteLength, maxLength: byteLength }).map((bytes) => {
+        const data = emptyData(datatype, elements);
+        new Uint8Array(data.buffer).set(datatype === 'BOOL' ? bytes.map((byte) => byte & 1) : bytes);
+        if (data instanceof Uint16Array)
+          data.forEach((bits, i) => {
+            if (isNaN16(datatype, bits)) data[i] = 0x8000;
+          });
+        return { name: 'x', datatype, shape, data };
+      });
     });
-  });
 }
 
 function isNaN16(datatype: Datatype, bits: number): boolean {

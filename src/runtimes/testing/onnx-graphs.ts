@@ -194,6 +194,22 @@ export function hungryModel(): Uint8Array {
   });
 }
 
+/** y = x + Σ of 200 million constants that the runtime computes as it loads the model: 800 MB and more. */
+export function greedyModel(): Uint8Array {
+  return onnxModel({
+    inputs: [['x', 'FP32', [-1, 1]]],
+    outputs: [['y', 'FP32', [-1, 1]]],
+    nodes: [
+      { op: 'Expand', inputs: ['one', 'shape'], outputs: ['ones'] },
+      { op: 'Exp', inputs: ['ones'], outputs: ['grown'] },
+      { op: 'ReduceSum', inputs: ['grown'], outputs: ['sum'], attributes: { keepdims: 0 } },
+      { op: 'Add', inputs: ['x', 'sum'], outputs: ['y'] },
+    ],
+    integers: { shape: { shape: [1], values: [200_000_000n] } },
+    floats: { one: { shape: [1], values: Float32Array.of(0) } },
+  });
+}
+
 function attribute(name: string, value: number | GraphProto | { type: Datatype }) {
   if (typeof value === 'number')
     return create(AttributeProtoSchema, { name, i: BigInt(value), type: AttributeProto_AttributeType.INT });

@@ -1,254 +1,225 @@
 /**
- * A supervised runner process, seen from the gateway: starts it, loads replicas into it, sends it batches, and
- * starts it again with back-off when it dies. What was in flight then fails once with a clear retryable error.
+ * A place for one runner process at a time: starts it when there is something to hold, starts another with back-off
+ * when it dies and loads its copies again (those in use first, suspects last), and replaces it without a pause.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
-import { Duplex } from 'node:stream';
-import { fileURLToPath } from 'node:url';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { CommonwattError } from '../../errors.ts';
-import {
-  type Frame,
-  FrameReader,
-  frameHead,
-  frameKinds,
-  loadHead,
-  readResult,
-  runFrame,
-  type TensorParts,
-} from '../../runtimes/frames.ts';
-import type { Computed } from './replica.ts';
+import type { Copy } from './copy.ts';
+import { megabytes, type ProcessOptions, RunnerDied, RunnerProcess } from './process.ts';
 
-/** A TypeScript child cannot be started on Node 20: from the sources (tests), the built runner is used. */
-const entry = fileURLToPath(
-  import.meta.url.endsWith('.ts')
-    ? new URL('../../../dist/serve/runner/main.js', import.meta.url)
-    : new URL('./main.js', import.meta.url),
-);
+export type { RunnerLog } from './process.ts';
 
-export interface RunnerLog {
-  info(fields: object, message: string): void;
-  error(fields: object, message: string): void;
+export interface RunnerOptions extends ProcessOptions {
+  /** A process or a copy came, went or changed. */
+  onChange(): void;
+  /** The process died while it loaded this copy. */
+  onDiedLoading(copy: Copy, died: RunnerDied): void;
+  /** Its version has to be tried elsewhere (`tryFirst`, which throws when it cannot be loaded) before it is loaded here. */
+  isSuspect(copy: Copy): boolean;
+  tryFirst(copy: Copy): Promise<void>;
 }
 
-export interface RunnerOptions {
-  log: RunnerLog;
-  /** A computation that takes longer is taken for a hang: the runner is killed. */
-  hangMs?: number;
-  /** The runner started, died or came back. */
-  onChange?: () => void;
-}
-
-interface Pending {
-  resolve(frame: Frame): void;
-  reject(error: CommonwattError): void;
-  deadline: number;
-}
-
-interface Replica {
-  id: number;
-  bytes: () => Promise<Uint8Array>;
-  state: 'loading' | 'ready' | 'failed';
-}
+const firstDelayMs = 50;
+const longestDelayMs = 10_000;
+const retryMs = 5000;
+/** A process that holds nothing is ended after this time, which gives all of its memory back. */
+const emptyMs = 60_000;
 
 export class Runner {
+  readonly copies = new Set<Copy>();
   readonly #options: RunnerOptions;
-  readonly #pending = new Map<number, Pending>();
-  readonly #replicas = new Map<number, Replica>();
-  #child: ChildProcess | undefined;
-  #socket: Duplex | undefined;
-  #nextId = 1;
-  #nextReplica = 1;
+  #process: RunnerProcess | undefined;
   #failures = 0;
-  #stopping = false;
-  #watchdog: NodeJS.Timeout | undefined;
-  #restart: NodeJS.Timeout | undefined;
-  /** Resident bytes as the runner last told. */
-  residentBytes = 0;
+  readonly #stopping = new AbortController();
+  #turns: Promise<unknown> = Promise.resolve();
+  #emptyTimer: NodeJS.Timeout | undefined;
+  /** Processes that died here. */
+  deaths = 0;
 
   constructor(options: RunnerOptions) {
     this.#options = options;
   }
 
-  get pid(): number | undefined {
-    return this.#child?.pid;
+  get process(): RunnerProcess | undefined {
+    return this.#process;
   }
 
-  /** Loads a model; `bytes` is called again when the runner has to be started anew. Throws CORRUPT_MODEL. */
-  async load(bytes: () => Promise<Uint8Array>): Promise<number> {
-    const replica: Replica = { id: this.#nextReplica++, bytes, state: 'loading' };
-    this.#replicas.set(replica.id, replica);
+  get heldBytes(): number {
+    let bytes = 0;
+    for (const { memoryBytes } of this.copies) bytes += memoryBytes;
+    return bytes;
+  }
+
+  /** Loads a copy and keeps it. Throws CORRUPT_MODEL, INVALID_CONFIG, PAYLOAD_TOO_LARGE, OVERLOADED or RunnerDied. */
+  add(copy: Copy): Promise<void> {
+    clearTimeout(this.#emptyTimer);
+    return this.#exclusively(async () => {
+      await this.#load(copy, this.#running());
+      this.copies.add(copy);
+      this.#options.onChange();
+    });
+  }
+
+  remove(copy: Copy): Promise<void> {
+    this.copies.delete(copy);
+    return this.#exclusively(async () => {
+      const { process } = copy;
+      copy.process = undefined;
+      if (process?.alive) await process.unload(copy.id).catch(ignoreDeath);
+      if (this.copies.size === 0) this.#emptyTimer = setTimeout(() => this.#endIfEmpty(), emptyMs).unref();
+      this.#options.onChange();
+    });
+  }
+
+  /** Something was computed: the process works. */
+  worked(): void {
+    this.#failures = 0;
+  }
+
+  /** Starts and loads a new process first, moves the traffic, lets the old one finish. Throws when that fails. */
+  replace(): Promise<void> {
+    return this.#exclusively(async () => {
+      const old = this.#process;
+      if (!old?.alive) return;
+      const next = this.#start();
+      try {
+        for (const copy of this.copies) await copy.loadInto(next, await copy.source.bytes());
+      } catch (error) {
+        await next.end();
+        throw error;
+      }
+      this.#process = next;
+      for (const copy of this.copies) copy.process = next;
+      this.#options.onChange();
+      await old.end();
+      this.#options.onChange();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    clearTimeout(this.#emptyTimer);
+    await this.#process?.end();
+    await this.#turns;
+    await this.#process?.end();
+  }
+
+  async #load(copy: Copy, process: RunnerProcess): Promise<void> {
+    const bytes = await copy.source.bytes();
+    checkRoom(copy, bytes.byteLength, process.residentBytes, this.#options.memoryLimitBytes);
     try {
-      await this.#loadReplica(replica);
+      await copy.loadInto(process, bytes);
     } catch (error) {
-      this.#replicas.delete(replica.id);
+      if (error instanceof RunnerDied && error.blamed) this.#options.onDiedLoading(copy, error);
       throw error;
     }
-    return replica.id;
+    copy.failure = undefined;
+    if (process.alive) copy.process = process;
   }
 
-  async unload(replicaId: number): Promise<void> {
-    if (!this.#replicas.delete(replicaId) || !this.#socket) return;
-    await this.#call((id) => [frameHead(frameKinds.unload, id, replicaId, 0, 0)]);
+  #running(): RunnerProcess {
+    if (this.#stopping.signal.aborted)
+      throw new CommonwattError('NOT_READY', 'the server is being stopped', { retryAfterS: 1 });
+    if (!this.#process?.alive) this.#process = this.#start();
+    return this.#process;
   }
 
-  isReady(replicaId: number): boolean {
-    return this.#replicas.get(replicaId)?.state === 'ready';
+  #start(): RunnerProcess {
+    const process = new RunnerProcess(this.#options);
+    void process.exited.then((how) => this.#ended(process, how));
+    this.#options.onChange();
+    return process;
   }
 
-  /** Computes one batch. Throws RUNNER_FAILED (retryable) when the runner dies or hangs meanwhile. */
-  async run(replicaId: number, inputs: readonly TensorParts[]): Promise<Computed> {
-    if (!this.isReady(replicaId)) throw notReady();
-    const runnerPid = this.pid ?? 0;
-    const frame = await this.#call((id) => [runFrame(id, replicaId, inputs)]);
-    return { ...readResult(frame), runnerPid };
+  #ended(process: RunnerProcess, how: string) {
+    for (const copy of this.copies) if (copy.process === process) copy.process = undefined;
+    if (this.#process !== process) return;
+    this.#process = undefined;
+    if (process.endedOnPurpose || this.#stopping.signal.aborted) return;
+    this.deaths++;
+    const delayMs = this.#failures === 0 ? 0 : Math.min(longestDelayMs, firstDelayMs * 2 ** this.#failures);
+    this.#failures++;
+    this.#options.log.error({ pid: process.pid, how, restartInMs: delayMs }, 'runner died');
+    this.#options.onChange();
+    void this.#exclusively(() => this.#reload(delayMs)).catch(() => {});
   }
 
-  /** Waits for what is in flight, then ends the process. */
-  async stop(): Promise<void> {
-    this.#stopping = true;
-    clearTimeout(this.#restart);
-    clearInterval(this.#watchdog);
-    const child = this.#child;
-    if (!child || child.exitCode !== null) return;
-    const gone = new Promise<void>((resolve) => child.once('exit', () => resolve()));
-    this.#socket?.end();
-    const kill = setTimeout(() => child.kill('SIGKILL'), 2000);
-    await gone;
-    clearTimeout(kill);
+  async #reload(delayMs: number): Promise<void> {
+    await sleep(delayMs, undefined, { signal: this.#stopping.signal });
+    const missing = [...this.copies].filter(({ ready }) => !ready);
+    missing.sort((a, b) => b.lastUsedAt - a.lastUsedAt);
+    for (const copy of missing) {
+      // What must be tried elsewhere first holds up nobody.
+      if (this.#options.isSuspect(copy)) void this.#bringBack(copy);
+      else if (!(await this.#loadAgain(copy))) return;
+    }
   }
 
-  async #loadReplica(replica: Replica): Promise<void> {
-    this.#start();
-    const bytes = await replica.bytes();
-    const options = { threads: 1, executionProviders: ['cpu'] };
-    const head = (id: number) => loadHead(id, replica.id, options, bytes.byteLength);
+  async #bringBack(copy: Copy): Promise<void> {
+    const tried = await this.#options.tryFirst(copy).then(
+      () => true,
+      () => false,
+    );
+    // When it died there, too, it is quarantined, or tried again later.
+    if (!tried) this.#retryLater(copy);
+    else await this.#exclusively(() => this.#loadAgain(copy)).catch(() => {});
+  }
+
+  /** False when the process died meanwhile: its end has put another reload in the queue. */
+  async #loadAgain(copy: Copy): Promise<boolean> {
+    if (!this.copies.has(copy) || copy.ready) return true;
     try {
-      const loaded = await this.#call((id) => [head(id), bytes]);
-      this.residentBytes = loaded.number;
-      replica.state = 'ready';
-      this.#options.onChange?.();
-    } catch (cause) {
-      replica.state = 'failed';
-      if (cause instanceof CommonwattError && cause.code === 'RUNNER_FAILED') throw cause;
-      throw new CommonwattError(
-        'CORRUPT_MODEL',
-        `the runtime cannot load this model: ${(cause as Error).message}`,
-        {
-          hint: 'check the model with `onnx.checker` and import it again',
-          cause,
-        },
-      );
+      await this.#load(copy, this.#running());
+    } catch (error) {
+      if (error instanceof RunnerDied) return false;
+      copy.failure = error as Error;
+      this.#options.log.error({ err: error, model: copy.source.name }, 'model did not come back');
+      this.#retryLater(copy);
     }
+    this.#options.onChange();
+    return true;
   }
 
-  #start() {
-    if (this.#child || this.#stopping) return;
-    const child = spawn(process.execPath, ['--max-semi-space-size=2', '--expose-gc', entry], {
-      stdio: ['ignore', 'inherit', 'inherit', 'pipe'],
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, LD_LIBRARY_PATH: process.env.LD_LIBRARY_PATH },
-    });
-    this.#child = child;
-    const socket = child.stdio[3];
-    if (!(socket instanceof Duplex)) throw new TypeError('the runner has no socket');
-    this.#socket = socket;
-    const reader = new FrameReader((frame) => this.#answer(frame));
-    socket.on('data', (chunk: Buffer) => {
-      try {
-        reader.push(chunk);
-      } catch (error) {
-        this.#options.log.error({ err: error }, 'runner sent a broken frame');
-        child.kill('SIGKILL');
-      }
-    });
-    socket.on('error', () => {});
-    child.on('error', (error) => this.#died(child, error.message));
-    child.on('exit', (code, signal) => this.#died(child, signal ? `signal ${signal}` : `exit code ${code}`));
-    this.#watchdog ??= setInterval(() => this.#watch(), 1000).unref();
-    this.#options.log.info({ pid: child.pid }, 'runner started');
-    this.#options.onChange?.();
-  }
-
-  #call(frame: (id: number) => Uint8Array[]): Promise<Frame> {
-    const socket = this.#socket;
-    if (!socket || socket.destroyed) return Promise.reject(notReady());
-    const id = this.#nextId;
-    this.#nextId = id === 0xffffffff ? 1 : id + 1;
-    return new Promise((resolve, reject) => {
-      this.#pending.set(id, {
-        resolve,
-        reject,
-        deadline: performance.now() + (this.#options.hangMs ?? 30_000),
-      });
-      for (const part of frame(id)) socket.write(part);
-    });
-  }
-
-  #answer(frame: Frame) {
-    const pending = this.#pending.get(frame.id);
-    this.#pending.delete(frame.id);
-    if (!pending) return;
-    if (frame.kind !== frameKinds.failed) {
-      this.#failures = 0;
-      pending.resolve(frame);
-      return;
-    }
-    pending.reject(
-      new CommonwattError(
-        'INVALID_TENSOR',
-        `the model could not compute this input: ${frame.payload.toString()}`,
-      ),
+  #retryLater(copy: Copy) {
+    sleep(retryMs, undefined, { signal: this.#stopping.signal, ref: false }).then(
+      () => {
+        if (this.copies.has(copy) && !copy.ready) return this.#bringBack(copy);
+      },
+      () => {},
     );
   }
 
-  #died(child: ChildProcess, how: string) {
-    if (this.#child !== child) return;
-    this.#child = undefined;
-    this.#socket = undefined;
-    for (const replica of this.#replicas.values()) replica.state = 'loading';
-    const lost = [...this.#pending.values()];
-    this.#pending.clear();
-    for (const { reject } of lost) reject(runnerFailed(how));
-    this.#options.onChange?.();
-    if (this.#stopping) return;
-    const delayMs = Math.min(10_000, 100 * 2 ** this.#failures++);
-    this.#options.log.error({ how, lost: lost.length, restartInMs: delayMs }, 'runner died');
-    if (this.#replicas.size > 0) this.#restart = setTimeout(() => this.#reload(), delayMs);
+  #endIfEmpty() {
+    void this.#exclusively(async () => {
+      if (this.copies.size > 0) return;
+      await this.#process?.end();
+      this.#options.onChange();
+    });
   }
 
-  #reload() {
-    for (const replica of this.#replicas.values()) {
-      this.#loadReplica(replica).catch((error: unknown) =>
-        this.#options.log.error({ err: error }, 'replica did not come back'),
-      );
-    }
-  }
-
-  #watch() {
-    const now = performance.now();
-    for (const { deadline } of this.#pending.values()) {
-      if (deadline < now) {
-        this.#options.log.error({ pid: this.pid }, 'runner hangs: killed');
-        this.#child?.kill('SIGKILL');
-        return;
-      }
-    }
+  /** Loading, unloading and replacing happen one after another. */
+  #exclusively<T>(task: () => Promise<T>): Promise<T> {
+    const turn = this.#turns.then(task);
+    this.#turns = turn.catch(() => {});
+    return turn;
   }
 }
 
-function runnerFailed(how: string) {
-  return new CommonwattError(
-    'RUNNER_FAILED',
-    `the process that computes this model ended (${how}) before the answer was there`,
-    {
-      hint: 'it is being started again; the request can be sent again',
-      retryAfterS: 1,
-    },
-  );
+function checkRoom(copy: Copy, modelBytes: number, residentBytes: number, limitBytes: number) {
+  const { name } = copy.source;
+  const runnerLimit = `a runner may grow to ${megabytes(limitBytes)}`;
+  if (modelBytes > limitBytes)
+    throw new CommonwattError('PAYLOAD_TOO_LARGE', `${name} has ${megabytes(modelBytes)}; ${runnerLimit}`, {
+      hint: 'raise the memory limit of runners, or deploy a smaller model',
+    });
+  if (residentBytes + modelBytes > limitBytes)
+    throw new CommonwattError(
+      'OVERLOADED',
+      `${name} has ${megabytes(modelBytes)} and its runner holds ${megabytes(residentBytes)} already; ${runnerLimit}`,
+      { hint: 'remove a deployment, let idle ones unload, or raise the memory limit of runners' },
+    );
 }
 
-function notReady() {
-  return new CommonwattError('NOT_READY', 'the model is being loaded', {
-    hint: 'send the request again in a moment',
-    retryAfterS: 1,
-  });
+function ignoreDeath(error: unknown) {
+  if (!(error instanceof RunnerDied)) throw error;
 }

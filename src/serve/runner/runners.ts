@@ -1,21 +1,26 @@
 /**
  * All runner processes of this machine: spreads loaded copies of versions over them, and keeps one version's crash
- * from costing another version more than a retry.
+ * from costing another version more than a moment.
  *
  * In: a version to load (`ReplicaSpec`). Out: a `Replica` that computes batches until it is unloaded, whatever
- * processes die meanwhile.
+ * processes die meanwhile. A version that keeps killing its runner is quarantined (`quarantine.ts`); what may kill
+ * a runner is tried in one of its own first (`alone.ts`).
  */
-import type { TensorParts } from '../../runtimes/frames.ts';
-import type { LoadState } from '../serve.ts';
-import type { Computed, Replica, ReplicaSpec } from './replica.ts';
-import { Runner, type RunnerLog } from './runner.ts';
+import { Alone } from './alone.ts';
+import { type Capacity, planCapacity } from './capacity.ts';
+import { Copy, type CopySource } from './copy.ts';
+import { type ProcessOptions, RunnerDied, type RunnerLog, type RunnerProcess } from './process.ts';
+import { Quarantine, quarantinedError } from './quarantine.ts';
+import type { Replica, ReplicaSpec } from './replica.ts';
+import { Runner } from './runner.ts';
+import { runnerFailed, Version } from './version.ts';
 
 export interface RunnersOptions {
   log: RunnerLog;
   processes: number | 'auto';
-  /** Threads of one computation. */
+  /** Threads of one computation; never more over all processes than the host has cores. */
   threads: number | 'auto';
-  /** A runner that grows beyond is ended; null: a share of the host's memory. */
+  /** A runner that grows beyond is ended; null: together four fifths of the host's memory. */
   memoryLimitBytes: number | null;
   /** A computation that takes longer is taken for a hang. */
   hangMs?: number;
@@ -35,116 +40,219 @@ export interface RunnersFacts {
   processes: RunnerFacts[];
   /** Processes that ended by themselves or had to be ended since the start. */
   restarts: number;
+  /** Threads of one computation where a deployment names none, and what each process may grow to. */
+  threads: number;
+  memoryLimitBytes: number;
 }
 
+const loadAttempts = 3;
+const retryMs = 5000;
+/** How long a batch waits for a runner that is coming back. */
+const leastPatienceMs = 30_000;
+
 export class Runners {
-  readonly #options: RunnersOptions;
-  readonly #runner: Runner;
-  readonly #loaded = new Set<SingleReplica>();
+  readonly #log: RunnerLog;
+  readonly #onChange: () => void;
+  readonly #capacity: Capacity;
+  readonly #hangMs: number;
+  readonly #quarantine = new Quarantine();
+  readonly #runners: Runner[];
+  readonly #alone: Alone;
+  readonly #versions = new Map<string, Set<Version>>();
+  readonly #specs = new Map<Version, ReplicaSpec>();
+  readonly #returns = new Map<string, NodeJS.Timeout>();
 
   constructor(options: RunnersOptions) {
-    this.#options = options;
-    this.#runner = this.#newRunner(options.onChange);
+    this.#log = options.log;
+    this.#onChange = options.onChange ?? (() => {});
+    this.#capacity = planCapacity(options);
+    this.#hangMs = options.hangMs ?? 30_000;
+    const process: ProcessOptions = {
+      log: options.log,
+      hangMs: this.#hangMs,
+      memoryLimitBytes: this.#capacity.memoryLimitBytes,
+    };
+    this.#alone = new Alone({ ...process, onChange: this.#onChange });
+    this.#runners = Array.from({ length: this.#capacity.processes }, () => this.#newRunner(process));
   }
 
-  /** Throws CORRUPT_MODEL, QUARANTINED, INVALID_CONFIG (an execution provider that this build lacks). */
+  /**
+   * Throws CORRUPT_MODEL, QUARANTINED, INVALID_CONFIG (an execution provider that this build lacks),
+   * PAYLOAD_TOO_LARGE or OVERLOADED (no room in memory), RUNNER_FAILED (its runner died as it was loaded).
+   */
   async load(spec: ReplicaSpec): Promise<Replica> {
-    const bytes = await spec.bytes();
-    const id = await this.#runner.load(() => spec.bytes());
-    const replica = new SingleReplica(spec, bytes.byteLength, this.#runner, id, {
-      unloaded: () => this.#loaded.delete(replica),
-      alone: (inputs) => this.#alone(spec, inputs),
-    });
-    this.#loaded.add(replica);
-    return replica;
+    const version = this.#newVersion(spec);
+    try {
+      await this.#fill(version, spec);
+    } catch (error) {
+      await version.unload();
+      throw error;
+    }
+    return version;
   }
 
   /** Lets a quarantined version try again at once (its owner deploys it anew). */
-  pardon(_versionId: string): void {}
-
-  async stop(): Promise<void> {
-    await this.#runner.stop();
+  pardon(versionId: string): void {
+    if (!this.#quarantine.of(versionId)) return;
+    this.#quarantine.pardon(versionId);
+    this.#bringBack(versionId);
   }
 
-  /** Replaces every process by a new one without a failed request. */
-  async rollingRestart(): Promise<void> {}
+  /** Answers what is in flight, then ends every process. */
+  async stop(): Promise<void> {
+    for (const timer of this.#returns.values()) clearTimeout(timer);
+    await Promise.all([...this.#runners.map((runner) => runner.stop()), this.#alone.stop()]);
+  }
+
+  /** Replaces every process by a new one, one after another, without a failed request. */
+  async rollingRestart(): Promise<void> {
+    for (const runner of this.#runners) await runner.replace();
+  }
 
   describe(): RunnersFacts {
-    const { pid, residentBytes } = this.#runner;
-    if (pid === undefined) return { processes: [], restarts: 0 };
-    const copies = [...this.#loaded].map(({ spec, load }) => ({
-      versionId: spec.versionId,
-      name: spec.name,
-      memoryBytes: load.memoryBytes,
-    }));
-    return { processes: [{ pid, residentBytes, kind: 'shared', copies }], restarts: 0 };
+    const processes: RunnerFacts[] = [];
+    for (const { process, copies } of this.#runners)
+      if (process?.alive) processes.push(factsOf(process, 'shared', [...copies]));
+    for (const { process, copy } of this.#alone.running()) processes.push(factsOf(process, 'alone', [copy]));
+    const { threads, memoryLimitBytes } = this.#capacity;
+    const restarts = this.#runners.reduce((sum, { deaths }) => sum + deaths, 0);
+    return { processes, restarts, threads, memoryLimitBytes };
   }
 
-  async #alone(spec: ReplicaSpec, inputs: readonly TensorParts[]): Promise<Computed> {
-    const runner = this.#newRunner(undefined);
-    try {
-      return await runner.run(await runner.load(() => spec.bytes()), inputs);
-    } finally {
-      await runner.stop();
+  #newRunner(process: ProcessOptions): Runner {
+    return new Runner({
+      ...process,
+      onChange: () => this.#changed(),
+      onDiedLoading: (copy, died) => this.#strike(copy.source, died, { loading: true }),
+      isSuspect: ({ source }) => this.#quarantine.suspect(source.versionId),
+      tryFirst: ({ source }) => this.#tryAlone(source),
+    });
+  }
+
+  #newVersion(spec: ReplicaSpec): Version {
+    const { versionId, name } = spec;
+    const source = this.#sourceOf(spec);
+    const version = new Version({
+      name,
+      versionId,
+      quarantine: this.#quarantine,
+      patienceMs: Math.max(leastPatienceMs, this.#hangMs),
+      onStrike: (died, alone) => this.#strike(source, died, { alone }),
+      computeAlone: (inputs, admit) => this.#alone.run(source, inputs, admit),
+      onUnload: () => {
+        this.#specs.delete(version);
+        const others = this.#versions.get(versionId);
+        others?.delete(version);
+        if (others?.size === 0) this.#versions.delete(versionId);
+      },
+    });
+    this.#specs.set(version, spec);
+    const others = this.#versions.get(versionId) ?? new Set();
+    this.#versions.set(versionId, others.add(version));
+    return version;
+  }
+
+  #sourceOf({ versionId, name, bytes, threads, executionProviders }: ReplicaSpec): CopySource {
+    return {
+      versionId,
+      name,
+      bytes,
+      executionProviders,
+      threads: Math.min(threads ?? this.#capacity.threads, this.#capacity.maxThreads),
+    };
+  }
+
+  /** Loads the copies of a version that has none, where there is most room. */
+  async #fill(version: Version, spec: ReplicaSpec): Promise<void> {
+    const byRoom = [...this.#runners].sort(
+      (a, b) => a.heldBytes - b.heldBytes || a.copies.size - b.copies.size,
+    );
+    // A second copy in one process would wait for the first: it computes one batch at a time.
+    const places = byRoom.slice(0, spec.replicas);
+    const source = this.#sourceOf(spec);
+    const placed = await Promise.allSettled(
+      places.map(async (runner) => {
+        const copy = new Copy(source);
+        await this.#place(copy, runner);
+        version.copies.set(copy, runner);
+      }),
+    );
+    const failed = placed.find((place) => place.status === 'rejected');
+    if (failed) {
+      await version.expel();
+      throw failed.reason;
+    }
+    version.changed();
+  }
+
+  async #place(copy: Copy, runner: Runner): Promise<void> {
+    const { versionId, name } = copy.source;
+    for (let attempt = 1; ; attempt++) {
+      const quarantined = this.#quarantine.of(versionId);
+      if (quarantined) throw quarantinedError(name, quarantined);
+      try {
+        if (this.#quarantine.suspect(versionId)) await this.#tryAlone(copy.source);
+        return await runner.add(copy);
+      } catch (error) {
+        if (!(error instanceof RunnerDied)) throw error;
+        if (attempt === loadAttempts && !this.#quarantine.of(versionId)) throw runnerFailed(error);
+      }
     }
   }
 
-  #newRunner(onChange: (() => void) | undefined): Runner {
-    const { log, hangMs } = this.#options;
-    return new Runner({
-      log,
-      ...(hangMs === undefined ? {} : { hangMs }),
-      ...(onChange ? { onChange } : {}),
-    });
+  async #tryAlone(source: CopySource): Promise<void> {
+    try {
+      await this.#alone.tryLoad(source);
+    } catch (error) {
+      if (error instanceof RunnerDied) this.#strike(source, error, { alone: true, loading: true });
+      throw error;
+    }
+  }
+
+  #strike(
+    { versionId, name }: CopySource,
+    died: RunnerDied,
+    where: { alone?: boolean; loading?: boolean },
+  ): void {
+    // Who ended a shared runner from outside did not mean the version that it was computing just then.
+    if (died.kind === 'ended' || (died.kind === 'outside' && !where.alone && !where.loading)) return;
+    if (!this.#quarantine.strike(versionId, died.message, where)) return;
+    this.#log.error({ model: name, why: died.message }, 'version quarantined: it kept ending its runner');
+    for (const version of this.#versions.get(versionId) ?? []) void version.expel();
+    const until = this.#quarantine.of(versionId)?.until.getTime() ?? 0;
+    this.#returnAfter(versionId, Math.max(0, until - Date.now()) + 1);
+    this.#onChange();
+  }
+
+  #returnAfter(versionId: string, ms: number) {
+    clearTimeout(this.#returns.get(versionId));
+    this.#returns.set(versionId, setTimeout(() => this.#bringBack(versionId), ms).unref());
+  }
+
+  #bringBack(versionId: string) {
+    clearTimeout(this.#returns.get(versionId));
+    this.#returns.delete(versionId);
+    for (const version of this.#versions.get(versionId) ?? []) {
+      const spec = this.#specs.get(version);
+      if (!spec || version.copies.size > 0) continue;
+      this.#fill(version, spec).catch((error: unknown) => {
+        this.#log.error({ err: error, model: spec.name }, 'quarantined version did not come back');
+        if (!this.#quarantine.of(versionId)) this.#returnAfter(versionId, retryMs);
+      });
+    }
+  }
+
+  #changed() {
+    for (const versions of this.#versions.values()) for (const version of versions) version.changed();
+    this.#onChange();
   }
 }
 
-interface ReplicaEvents {
-  unloaded(): void;
-  alone(inputs: readonly TensorParts[]): Promise<Computed>;
-}
-
-class SingleReplica implements Replica {
-  readonly spec: ReplicaSpec;
-  readonly #bytes: number;
-  readonly #runner: Runner;
-  readonly #id: number;
-  readonly #on: ReplicaEvents;
-
-  constructor(spec: ReplicaSpec, bytes: number, runner: Runner, id: number, on: ReplicaEvents) {
-    this.spec = spec;
-    this.#bytes = bytes;
-    this.#runner = runner;
-    this.#id = id;
-    this.#on = on;
-  }
-
-  get ready(): boolean {
-    return this.#runner.isReady(this.#id);
-  }
-
-  get load(): LoadState {
-    return { state: this.ready ? 'loaded' : 'loading', reason: null, memoryBytes: this.#bytes };
-  }
-
-  get runnerPids(): readonly number[] {
-    return this.#runner.pid === undefined ? [] : [this.#runner.pid];
-  }
-
-  get parallelism(): number {
-    return this.ready ? 1 : 0;
-  }
-
-  run(inputs: readonly TensorParts[]): Promise<Computed> {
-    return this.#runner.run(this.#id, inputs);
-  }
-
-  runAlone(inputs: readonly TensorParts[]): Promise<Computed> {
-    return this.#on.alone(inputs);
-  }
-
-  async unload(): Promise<void> {
-    await this.#runner.unload(this.#id);
-    this.#on.unloaded();
-  }
+function factsOf(process: RunnerProcess, kind: RunnerFacts['kind'], copies: Copy[]): RunnerFacts {
+  return {
+    pid: process.pid,
+    residentBytes: process.residentBytes,
+    kind,
+    copies: copies.map(({ source: { versionId, name }, memoryBytes }) => ({ versionId, name, memoryBytes })),
+  };
 }
