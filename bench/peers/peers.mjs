@@ -165,7 +165,11 @@ function triton(request) {
     },
     env: () => {
       const site = join(environmentOf('triton'), 'lib/python3.11/site-packages');
-      return { PYTHONPATH: site, LD_LIBRARY_PATH: join(site, 'nvidia_pytriton.libs') };
+      return {
+        PATH: `${join(environmentOf('triton'), 'bin')}:${process.env.PATH}`,
+        PYTHONPATH: site,
+        LD_LIBRARY_PATH: join(site, 'nvidia_pytriton.libs'),
+      };
     },
   };
 }
