@@ -188,9 +188,7 @@ describe('settings', () => {
     });
     expect(new Set(answers)).toEqual(new Set([1]));
     expect(house.deployments.get(id)?.settings).toMatchObject(Object.assign({}, ...changes));
-    const { statistics } = {
-      statistics: house.deployments.statistics(house.deployments.served(house.model.id)),
-    };
+    const statistics = house.deployments.statistics(house.deployments.served(house.model.id));
     expect(statistics.success.count).toBe(answers.length);
     // The replica of before is gone.
     await until(() => house.runners.describe().processes.flatMap(({ copies }) => copies).length <= 2);

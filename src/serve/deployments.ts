@@ -268,9 +268,7 @@ export class Deployments implements Serving {
   }
 
   /** For metrics: everything that is served, and what the runners hold. */
-  get lives(): Iterable<Live> {
-    return this.#live.values();
-  }
+  readonly lives: Iterable<Live> = { [Symbol.iterator]: () => this.#live.values() };
 
   runners(): RunnersFacts {
     return this.#options.runners.describe();

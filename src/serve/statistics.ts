@@ -45,6 +45,42 @@ export function emptyStatistics(): ModelStatistics {
   };
 }
 
+const tallies = [
+  'success',
+  'fail',
+  'queue',
+  'computeInput',
+  'computeInfer',
+  'computeOutput',
+  'cacheHit',
+  'cacheMiss',
+] as const;
+
+/** `sum` and what `other` did, together. */
+export function addStatistics(sum: ModelStatistics, other: ModelStatistics): void {
+  sum.lastInferenceMs = Math.max(sum.lastInferenceMs, other.lastInferenceMs);
+  sum.inferenceCount += other.inferenceCount;
+  sum.executionCount += other.executionCount;
+  sum.cancelled += other.cancelled;
+  for (const name of tallies) addTally(sum[name], other[name]);
+  for (const [rows, times] of other.batches) {
+    const batch = sum.batches.get(rows) ?? emptyBatch();
+    sum.batches.set(rows, batch);
+    addTally(batch.computeInput, times.computeInput);
+    addTally(batch.computeInfer, times.computeInfer);
+    addTally(batch.computeOutput, times.computeOutput);
+  }
+}
+
+function addTally(sum: Tally, { count, ns }: Tally): void {
+  sum.count += count;
+  sum.ns += ns;
+}
+
+function emptyBatch() {
+  return { computeInput: tally(), computeInfer: tally(), computeOutput: tally() };
+}
+
 interface Times {
   inputNs: number;
   computeNs: number;
@@ -58,7 +94,7 @@ export function countBatch(statistics: ModelStatistics, rows: number, times: Tim
   statistics.lastInferenceMs = Date.now();
   let batch = statistics.batches.get(rows);
   if (!batch) {
-    batch = { computeInput: tally(), computeInfer: tally(), computeOutput: tally() };
+    batch = emptyBatch();
     statistics.batches.set(rows, batch);
   }
   countTimes(batch, times);

@@ -27,8 +27,8 @@ export interface Deployed {
   reserved: () => readonly Reservation[];
   /** Registers a version that multiplies by `factor`. */
   version(factor: number): Promise<VersionRecord>;
-  /** What an alias or version of the model answers for 1. */
-  ask(route: { version?: number; alias?: string }): Promise<number>;
+  /** What an alias or version of the model answers for 1; more than one column is not what it takes. */
+  ask(route: { version?: number; alias?: string }, columns?: number): Promise<number>;
   /** Ends this process's part and starts another on the same database. */
   restart(): Promise<void>;
   close(): Promise<void>;
@@ -85,9 +85,10 @@ export async function deployed(options: Partial<DeploymentsOptions> = {}): Promi
       house.model = (await registry.findModel('acme', 'line')) ?? house.model;
       return made;
     },
-    async ask(route) {
+    async ask(route, columns = 1) {
       const served = house.deployments.served(house.model.id, route);
-      const input = { name: 'input', datatype: 'FP32' as const, shape: [1, 1], data: Float32Array.of(1) };
+      const data = new Float32Array(columns).fill(1);
+      const input = { name: 'input', datatype: 'FP32' as const, shape: [1, columns], data };
       const { outputs } = await house.deployments.infer(served, new InferCall([input], context()));
       return Number(outputs[0]?.data[0]);
     },

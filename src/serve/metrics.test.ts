@@ -1,0 +1,61 @@
+import { Registry } from 'prom-client';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { serveMetrics } from './metrics.ts';
+import { type Deployed, deployed } from './testing/deployed.ts';
+
+let house: Deployed;
+let registry: Registry;
+
+beforeEach(async () => {
+  house = await deployed();
+  registry = new Registry();
+  serveMetrics(registry, house.deployments);
+});
+afterEach(() => house.close());
+
+async function value(line: string): Promise<number | undefined> {
+  const found = (await registry.metrics()).split('\n').find((text) => text.startsWith(`${line} `));
+  return found === undefined ? undefined : Number(found.slice(line.length));
+}
+
+describe('metrics of serving', () => {
+  it('tell what was answered, in what batches, and what is held; the same at each scrape', async () => {
+    const version = await house.version(3);
+    const { id } = await house.deployments.create(house.model, version, 'ada');
+    const of = 'model="acme/line",version="1"';
+    // Nobody asked anything: no series, whatever is deployed.
+    expect(await value(`commonwatt_inference_request_success{${of}}`)).toBeUndefined();
+    await house.ask({});
+    await Promise.all([1, 2, 3].map(() => house.ask({})));
+    for (let scrape = 0; scrape < 2; scrape++) {
+      expect(await value(`commonwatt_inference_request_success{${of}}`)).toBe(4);
+      expect(await value(`commonwatt_inference_count{${of}}`)).toBe(4);
+      const batches = (await value(`commonwatt_inference_exec_count{${of}}`)) ?? 0;
+      expect(await value(`commonwatt_inference_batch_size_bucket{${of},le="+Inf"}`)).toBe(batches);
+      expect(await value(`commonwatt_inference_batch_size_count{${of}}`)).toBe(batches);
+      expect(await value(`commonwatt_inference_batch_size_sum{${of}}`)).toBe(4);
+      expect(await value(`commonwatt_inference_batch_size_bucket{${of},le="4"}`)).toBe(batches);
+    }
+    expect(await value(`commonwatt_inference_compute_infer_duration_us{${of}}`)).toBeGreaterThan(0);
+    expect(await value(`commonwatt_inference_pending_request_count{${of}}`)).toBe(0);
+    expect(await value(`commonwatt_model_memory_bytes{${of}}`)).toBeGreaterThan(0);
+    expect(await value('commonwatt_deployments{state="ready"}')).toBe(1);
+    expect(await value('commonwatt_model_loads')).toBe(1);
+    expect(await value('commonwatt_models_memory_budget_bytes')).toBe(2 ** 30);
+    expect(await value('commonwatt_runners')).toBe(1);
+    await house.deployments.remove(id, 'ada');
+    expect(await value(`commonwatt_inference_request_success{${of}}`)).toBeUndefined();
+    expect(await value('commonwatt_models_memory_bytes')).toBe(0);
+    expect(await value('commonwatt_model_unloads')).toBe(1);
+  });
+
+  it('count what failed and why', async () => {
+    const version = await house.version(3);
+    await house.deployments.create(house.model, version, 'ada');
+    await house.ask({});
+    await expect(house.ask({}, 2)).rejects.toMatchObject({ code: 'INVALID_TENSOR' });
+    const of = 'model="acme/line",version="1"';
+    expect(await value(`commonwatt_inference_request_failure{${of},reason="OTHER"}`)).toBe(1);
+    expect(await value(`commonwatt_inference_request_failure{${of},reason="CANCELED"}`)).toBe(0);
+  });
+});
