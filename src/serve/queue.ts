@@ -13,6 +13,8 @@ import type { Waiting } from './waiting.ts';
 const lookahead = 32;
 /** One batch of so many starts with the least urgent request, so that no level waits for ever. */
 const leastUrgentEvery = 16;
+/** So many turns are kept for a lane whose requests did not fit what was left of a batch. */
+const keptTurns = 8;
 /** Debts of lanes without requests that are remembered. */
 const maxIdleLanes = 1024;
 
@@ -155,14 +157,12 @@ export class FairQueue {
     /** Lanes in a row that had nothing that fits, and lanes in a row that are in debt. */
     let barren = 0;
     let indebted = 0;
-    let credit = this.#turn;
     while (rows < rules.maxRows && level.current && barren < level.active) {
       const lane = level.current;
       if (level.active === 1) lane.credit = 0;
       else if (lane.credit <= 0) {
-        // When all are in debt, turns get longer: so many rows are not paid off one short turn at a time.
-        if (++indebted % level.active === 0) credit *= 2;
-        this.#advance(level, credit);
+        if (++indebted % level.active === 0) this.#skipRounds(level);
+        this.#advance(level);
         continue;
       }
       const waiting = this.#pick(lane, batch[0], rules.maxRows - rows, rules);
@@ -170,13 +170,12 @@ export class FairQueue {
         // Expired requests may have emptied it; then the turn has passed on already.
         if (level.current === lane) {
           barren++;
-          this.#advance(level, credit);
+          this.#advance(level);
         }
         continue;
       }
       barren = 0;
       indebted = 0;
-      credit = this.#turn;
       lane.credit -= waiting.rows;
       this.remove(waiting);
       batch.push(waiting);
@@ -201,10 +200,18 @@ export class FairQueue {
     return undefined;
   }
 
-  #advance(level: Level, credit: number): void {
+  #advance(level: Level): void {
     if (!level.current) return;
     level.current = level.current.next;
-    level.current.credit = Math.min(this.#turn, level.current.credit + credit);
+    level.current.credit = Math.min(keptTurns * this.#turn, level.current.credit + this.#turn);
+  }
+
+  /** All are in debt: rounds in which nobody would take anything are not gone through one by one. */
+  #skipRounds({ current }: Level): void {
+    if (!current) return;
+    let rounds = Infinity;
+    for (const lane of ring(current)) rounds = Math.min(rounds, Math.floor(-lane.credit / this.#turn));
+    if (rounds > 0) for (const lane of ring(current)) lane.credit += rounds * this.#turn;
   }
 
   #laneOf(tenantId: string, levelIndex: number): Lane {
@@ -287,14 +294,15 @@ export class FairQueue {
   }
 
   *#activeLanes(): Generator<Lane> {
-    for (const { current } of this.#levels) {
-      if (!current) continue;
-      let lane = current;
-      do {
-        const { next } = lane;
-        yield lane;
-        lane = next;
-      } while (lane !== current && lane.first);
-    }
+    for (const { current } of this.#levels) if (current) yield* ring(current);
   }
+}
+
+/** The lanes of a level, which must not change meanwhile. */
+function* ring(current: Lane): Generator<Lane> {
+  let lane = current;
+  do {
+    yield lane;
+    lane = lane.next;
+  } while (lane !== current);
 }

@@ -41,14 +41,12 @@ export function fingerprintOf(seed: number, inputs: readonly Tensor[]): number {
   let hash = seed;
   for (const { shape, data } of inputs) {
     for (const dimension of shape) hash = mix(hash, dimension);
-    const { buffer, byteOffset, byteLength } = data;
-    if (byteOffset % 4 !== 0) hash = hashWords(hash, new Uint8Array(buffer, byteOffset, byteLength));
-    else {
-      hash = hashWords(hash, new Int32Array(buffer, byteOffset, byteLength >> 2));
-      // What does not fill a word.
-      const rest = byteLength & 3;
-      if (rest > 0) hash = hashWords(hash, new Uint8Array(buffer, byteOffset + byteLength - rest, rest));
-    }
+    // Words lie at whole words only.
+    const { buffer, byteOffset, byteLength } = data.byteOffset % 4 === 0 ? data : data.slice();
+    hash = hashWords(hash, new Int32Array(buffer, byteOffset, byteLength >> 2));
+    // What does not fill a word.
+    const rest = byteLength & 3;
+    if (rest > 0) hash = hashWords(hash, new Uint8Array(buffer, byteOffset + byteLength - rest, rest));
   }
   return (hash ^ (hash >>> 13)) & 0x3fffffff;
 }
