@@ -3,10 +3,11 @@
  * that knows the whole house.
  */
 import { readFileSync } from 'node:fs';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Registry as Metrics } from 'prom-client';
+import { gatewayCount } from './api/gateways/gateways.ts';
+import { listen } from './api/gateways/listen.ts';
 import { createHttp } from './api/http.ts';
 import { fastDoor } from './api/inference/fast.ts';
 import { houseDesk } from './api/inference/fast-desk.ts';
@@ -154,7 +155,12 @@ async function build(
     log,
     gate,
     metrics,
-    before: (ordinary) => fastDoor({ desk: houseDesk(inference), ordinary, log, maxBodyBytes }),
+    // With doors in front, nobody quick comes to this process.
+    before:
+      gatewayCount(config.gateways) > 1
+        ? undefined
+        : (ordinary, draining) =>
+            fastDoor({ desk: houseDesk(inference), ordinary, log, maxBodyBytes, draining }),
     ready: () => deployments.allReady(),
     version,
     webRoot: join(root, 'dist/web'),
@@ -179,12 +185,18 @@ async function build(
 
   await deployments.start();
   await jobs.start();
-  await http.app.listen({ host: config.host, port: config.port });
+  const doors = await listen({
+    config,
+    http,
+    house: inference,
+    log,
+    changed: (pids) => energy.setGateways(pids),
+  });
   // First of all no new request is taken, and those under way are answered.
-  undo.push(() => http.app.close());
+  undo.push(() => doors.drain());
   const grpc = await startGrpc({ host: config.host, port: config.grpcPort, house: inference, log });
   undo.push(() => grpc.stop());
-  const { port } = http.app.server.address() as AddressInfo;
+  const { port } = doors;
   log.info({ port, data: folder.path }, 'serving');
   return {
     baseUrl: `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`,

@@ -34,6 +34,8 @@ export const configSchema = z.strictObject({
   host: z.string().min(1).default('127.0.0.1'),
   port: port.default(8080),
   grpcPort: port.default(8081),
+  /** Processes that do HTTP; auto: as the host has cores. One: in the server itself. */
+  gateways: z.union([z.literal('auto'), z.coerce.number().int().min(1).max(64)]).default(1),
   /** Where everything that must survive lives. */
   data: z.string().min(1).default('.commonwatt'),
   logLevel: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']).default('info'),
@@ -72,6 +74,7 @@ const environment: Record<string, readonly [keyof Config, string?]> = {
   COMMONWATT_HOST: ['host'],
   COMMONWATT_PORT: ['port'],
   COMMONWATT_GRPC_PORT: ['grpcPort'],
+  COMMONWATT_GATEWAYS: ['gateways'],
   COMMONWATT_DATA: ['data'],
   COMMONWATT_LOG_LEVEL: ['logLevel'],
   COMMONWATT_MAX_BODY_BYTES: ['maxBodyBytes'],

@@ -3,6 +3,7 @@ import type { FastifyRequest, onRequestHookHandler } from 'fastify';
 import { CommonwattError } from '../errors.ts';
 import type { Gate, Principal } from '../gate/gate.ts';
 import { checkRouteAccess, type RouteAccess } from '../gate/routes.ts';
+import { peerOf } from './peer.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -20,7 +21,7 @@ declare module 'fastify' {
  */
 export function guard(gate: Gate, access: RouteAccess): onRequestHookHandler {
   return (request, _reply, done) => {
-    if (access === 'loopback' && isLoopback(request.socket.remoteAddress)) {
+    if (access === 'loopback' && isLoopback(peerOf(request.raw))) {
       done();
       return;
     }
@@ -53,7 +54,6 @@ export function bearerKey(header: string | undefined): string | undefined {
   return header?.slice(0, 7).toLowerCase() === 'bearer ' ? header.slice(7).trim() : undefined;
 }
 
-/** By the socket's own address; headers such as Host or X-Forwarded-For are anybody's word. */
 function isLoopback(address: string | undefined): boolean {
   return address === '::1' || /^(?:::ffff:)?127\./.test(address ?? '');
 }

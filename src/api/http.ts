@@ -12,10 +12,10 @@ import type { Config } from '../config.ts';
 import { CommonwattError } from '../errors.ts';
 import type { Gate } from '../gate/gate.ts';
 import { RouteRules } from '../gate/routes.ts';
+import { connectionRules, drainLimitMs } from './connection-rules.ts';
+import { Draining } from './draining.ts';
 import { guard } from './guard.ts';
 import { healthRoutes, type MetricsSource } from './health.ts';
-import { QuickRequest } from './inference/quick-request.ts';
-import { keepAliveMs } from './inference/wire.ts';
 import { openApiTransform } from './openapi.ts';
 import { pageRoutes } from './page.ts';
 import { sendError } from './problem.ts';
@@ -35,24 +35,18 @@ export interface HttpOptions {
   /** Folder of the built page; served when it exists. */
   webRoot?: string | undefined;
   /** Stands before the framework: takes what it can answer quickly, and passes everything else on. */
-  before?: ((ordinary: RequestListener) => RequestListener) | undefined;
+  before?: ((ordinary: RequestListener, draining: Draining) => RequestListener) | undefined;
 }
 
 /** The instance and what every route of it asks; further doors are registered on it before it listens. */
 export interface Http {
   app: FastifyInstance;
   rules: RouteRules;
+  /** The framework's own handler, for whoever has a request from elsewhere. */
+  ordinary: RequestListener;
+  /** Answers what is under way, and ends. */
+  drain(): Promise<void>;
 }
-
-/** A connection that dawdles is closed: with its headers, with a request, or idle between two. */
-const connectionRules = {
-  headersTimeout: 30_000,
-  requestTimeout: 15 * 60_000,
-  keepAliveTimeout: keepAliveMs,
-  connectionsCheckingInterval: 5_000,
-  maxHeaderSize: 16 * 1024,
-  IncomingMessage: QuickRequest,
-} as const;
 
 const jsonBodyBytes = 1024 * 1024;
 /** A name of two parts, percent-encoded at worst. */
@@ -60,6 +54,8 @@ const maxParamLength = 400;
 
 export async function createHttp(options: HttpOptions): Promise<Http> {
   const rules = new RouteRules();
+  const draining = new Draining();
+  let ordinary: RequestListener = () => {};
   const app: FastifyInstance = fastify({
     loggerInstance: options.log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -70,7 +66,14 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
     trustProxy: false,
     bodyLimit: jsonBodyBytes,
     forceCloseConnections: 'idle',
-    serverFactory: (ordinary) => createServer(connectionRules, options.before?.(ordinary) ?? ordinary),
+    // A request that came before its connection was told to close is answered.
+    return503OnClosing: false,
+    serverFactory: (handler) => {
+      ordinary = draining.listener(handler);
+      const server = createServer(connectionRules, options.before?.(ordinary, draining) ?? ordinary);
+      draining.watch(server);
+      return server;
+    },
     routerOptions: { maxParamLength },
     frameworkErrors: (error, request, reply) => {
       sendError(error, request, reply);
@@ -122,7 +125,8 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
   await app.register(referenceRoutes);
   await app.register(healthRoutes, { metrics: options.metrics, ready: options.ready });
   if (options.webRoot !== undefined) await app.register(pageRoutes, { root: options.webRoot });
-  return { app, rules };
+  const drain = () => draining.drain(app.server, () => app.close(), drainLimitMs);
+  return { app, rules, ordinary, drain };
 }
 
 function asList<T>(value: T | T[] | undefined): T[] {

@@ -14,6 +14,8 @@ import { type ImpactReport, type ReportHost, type ReportQuery, resourceWeights }
 
 /** The energy room as the rest of the house sees it. Everything but `describe` needs `start()` first. */
 export interface Energy extends Accountant {
+  /** Processes besides this one that speak to callers: what they use is caused by requests, as this one's is. */
+  setGateways(pids: readonly number[]): void;
   /** Closes the open interval and writes it: afterwards reports hold everything up to now. */
   settle(): Promise<void>;
   /** Settles first. Throws INVALID_REQUEST for an impossible window. */
@@ -46,6 +48,7 @@ class MeteredEnergy implements Energy {
   readonly #chosen: ChosenMeter;
   #started: { ledger: Ledger; basis: Basis; live: LiveFigures } | undefined;
   #reservations: readonly Reservation[] = [];
+  #gateways: readonly number[] = [];
 
   constructor(options: EnergyOptions) {
     this.#options = options;
@@ -75,6 +78,7 @@ class MeteredEnergy implements Energy {
     });
     await ledger.start();
     ledger.setReservations(this.#reservations);
+    ledger.setGateways(this.#gateways);
     this.#started = { ledger, basis, live };
   }
 
@@ -98,6 +102,12 @@ class MeteredEnergy implements Energy {
   setReservations(reservations: readonly Reservation[]): void {
     this.#reservations = [...reservations];
     this.#started?.ledger.setReservations(reservations);
+  }
+
+  /** May come before `start`, too. */
+  setGateways(pids: readonly number[]): void {
+    this.#gateways = [...pids];
+    this.#started?.ledger.setGateways(pids);
   }
 
   requestsOfGrant(grantId: string, sinceMs: number): Promise<number> {
@@ -177,6 +187,7 @@ function noAccountant(log: LedgerLog): Energy {
     recordAvoided: ({ items }) => items.map(() => unmetered),
     meterJob: () => ({ soFar: () => unmetered, finish: async () => unmetered }),
     setReservations() {},
+    setGateways() {},
     requestsOfGrant: async () => 0,
     async settle() {},
     report: () => Promise.reject(refuse()),

@@ -260,6 +260,10 @@ export class Ledger implements Accountant {
     this.#pricer.setReservations(reservations, this.#options.host.memoryBytes);
   }
 
+  setGateways(pids: readonly number[]): void {
+    this.#processes.setGateways(pids);
+  }
+
   requestsOfGrant(grantId: string, sinceMs: number): Promise<number> {
     const unsettled = [{ id: this.#id, counts: this.#counts }, ...this.#backlog.counts()];
     return requestsOfGrant(this.#options.db, unsettled, grantId, sinceMs);

@@ -10,6 +10,8 @@ interface Seen {
 export class Processes {
   readonly #host: Host;
   readonly #runners = new Map<number, Seen | null>();
+  /** Doors beside this process. */
+  readonly #doors = new Map<number, Seen | null>();
   #gatewayS: number;
   #hostBusyS: number;
 
@@ -28,8 +30,15 @@ export class Processes {
     for (const pid of this.#runners.keys()) if (!pids.has(pid)) this.#runners.delete(pid);
   }
 
+  /** What a door uses from now on is the gateway's; its start counts as other processes, as a runner's does. */
+  setGateways(pids: readonly number[]): void {
+    const wanted = new Set(pids);
+    for (const pid of this.#doors.keys()) if (!wanted.has(pid)) this.#doors.delete(pid);
+    for (const pid of wanted) if (!this.#doors.has(pid)) this.#doors.set(pid, this.#see(pid));
+  }
+
   isOurs(pid: number): boolean {
-    return pid === process.pid || this.#runners.has(pid);
+    return pid === process.pid || this.#runners.has(pid) || this.#doors.has(pid);
   }
 
   /** Since the last call. A runner that cannot be read has null: its computing time must do. */
@@ -42,7 +51,7 @@ export class Processes {
     const hostBusyS = this.#host.cpu().busyS;
     const taken = {
       hostBusyS: Math.max(0, hostBusyS - this.#hostBusyS),
-      gatewayS: Math.max(0, gatewayS - this.#gatewayS),
+      gatewayS: Math.max(0, gatewayS - this.#gatewayS) + this.#takeDoors(),
       runners: [...this.#runners].map(([pid, before]) => {
         const now = this.#see(pid);
         this.#runners.set(pid, now);
@@ -52,6 +61,16 @@ export class Processes {
     this.#gatewayS = gatewayS;
     this.#hostBusyS = hostBusyS;
     return taken;
+  }
+
+  #takeDoors(): number {
+    let cpuS = 0;
+    for (const [pid, before] of this.#doors) {
+      const now = this.#see(pid);
+      this.#doors.set(pid, now);
+      cpuS += difference(before, now) ?? 0;
+    }
+    return cpuS;
   }
 
   #see(pid: number): Seen | null {

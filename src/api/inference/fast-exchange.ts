@@ -27,6 +27,7 @@ interface ExchangeOptions {
   response: ServerResponse;
   requestId: string;
   log: ErrorLog;
+  draining: { readonly begun: boolean };
 }
 
 /** Calls under way of each socket: a client that pipelines has several. */
@@ -34,24 +35,26 @@ const underWay = new WeakMap<Socket, Set<Cancellable>>();
 
 export class Exchange {
   readonly requestId: string;
-  readonly #request: QuickRequest;
-  readonly #response: ServerResponse;
+  readonly request: QuickRequest;
+  readonly response: ServerResponse;
+  readonly #draining: { readonly begun: boolean };
   readonly #log: ErrorLog;
   readonly #calls: Set<Cancellable>;
   #call: Cancellable | undefined;
 
-  constructor({ request, response, requestId, log }: ExchangeOptions) {
+  constructor({ request, response, requestId, log, draining }: ExchangeOptions) {
     this.requestId = requestId;
-    this.#request = request;
-    this.#response = response;
+    this.request = request;
+    this.response = response;
     this.#log = log;
+    this.#draining = draining;
     this.#calls = callsOf(request.socket);
   }
 
   begin(visit: Visit): void {
     let body: Buffer | undefined;
     let chunks: Buffer[] | undefined;
-    this.#request.takeBody((chunk) => {
+    this.request.takeBody((chunk) => {
       if (chunk === null) visit.answer(this, chunks ? Buffer.concat(chunks) : (body ?? Buffer.alloc(0)));
       else if (chunks) chunks.push(chunk);
       else if (body) chunks = [body, chunk];
@@ -67,34 +70,35 @@ export class Exchange {
 
   /** How long the JSON before raw bytes is, as the caller says. */
   get headerLength(): string | string[] | undefined {
-    return this.#request.headers[headerLengthHeader];
+    return this.request.headers[headerLengthHeader];
   }
 
   succeed({ headers, body }: RenderedAnswer): void {
     this.#forget();
     const all = [...this.#ownHeaders(), ...headers];
-    const encoding = encodingFor(this.#request.headers['accept-encoding'], body.length);
+    const encoding = encodingFor(this.request.headers['accept-encoding'], body.length);
     if (!encoding) {
-      writeOnce(this.#response, all, body);
+      writeOnce(this.response, all, body);
       return;
     }
     compress(body, encoding).then(
       (packed) =>
-        writeOnce(this.#response, [...all, 'content-encoding', encoding, 'vary', 'accept-encoding'], packed),
+        writeOnce(this.response, [...all, 'content-encoding', encoding, 'vary', 'accept-encoding'], packed),
       (error: unknown) => this.fail(error),
     );
   }
 
   fail(thrown: unknown): void {
     this.#forget();
-    const { headers, body, status } = errorAnswer(thrown, this.#request.url ?? '', this.requestId, this.#log);
+    const { headers, body, status } = errorAnswer(thrown, this.request.url ?? '', this.requestId, this.#log);
     const all = [...this.#ownHeaders(), ...Object.entries(headers).flat()];
-    this.#response.writeHead(status, [...all, 'content-length', String(Buffer.byteLength(body))]).end(body);
+    this.response.writeHead(status, [...all, 'content-length', String(Buffer.byteLength(body))]).end(body);
   }
 
   #ownHeaders(): string[] {
+    if (this.#draining.begun && !this.response.headersSent) this.response.setHeader('connection', 'close');
     const own = ['x-commonwatt-request-id', this.requestId, 'x-content-type-options', 'nosniff'];
-    const theirs = echoedRequestId(this.#request.headers['x-request-id']);
+    const theirs = echoedRequestId(this.request.headers['x-request-id']);
     if (theirs !== undefined) own.push('x-request-id', theirs);
     return own;
   }

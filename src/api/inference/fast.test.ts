@@ -151,13 +151,13 @@ beforeAll(async () => {
     metrics: { contentType: 'text/plain', metrics: async () => '' },
     ready: () => true,
     version: '0',
-    before: (given) => {
+    before: (given, draining) => {
       ordinary = given;
       const counted: RequestListener = (request, response) => {
         passedOn += 1;
         given(request, response);
       };
-      return fastDoor({ desk: houseDesk(house), ordinary: counted, log, maxBodyBytes: house.maxBodyBytes });
+      return fastDoor({ desk: houseDesk(house), ordinary: counted, log, maxBodyBytes: house.maxBodyBytes, draining });
     },
   });
   await http.app.register(inferenceRoutes, house);

@@ -22,6 +22,7 @@ export interface Desk {
 
 /** What the URL of an inference names. */
 export interface InferRoute {
+  url: string;
   /** As it was sent, decoded: the answer repeats it. */
   model: string;
   ref: ModelRef;
@@ -32,6 +33,8 @@ export interface FastDoorOptions {
   ordinary: RequestListener;
   log: ErrorLog;
   maxBodyBytes: number;
+  /** The server is ending: whoever is under way still goes the quick way, whoever comes the ordinary one. */
+  draining: { readonly begun: boolean };
 }
 
 const maxRoutes = 10_000;
@@ -45,7 +48,7 @@ const asksForMore = [
   'x-commonwatt-timeout-ms',
 ] as const;
 
-export function fastDoor({ desk, ordinary, log, maxBodyBytes }: FastDoorOptions): RequestListener {
+export function fastDoor({ desk, ordinary, log, maxBodyBytes, draining }: FastDoorOptions): RequestListener {
   const routes = new Remembered<InferRoute>(maxRoutes);
   const newRequestId = requestIds();
 
@@ -59,6 +62,7 @@ export function fastDoor({ desk, ordinary, log, maxBodyBytes }: FastDoorOptions)
   }
 
   function take(request: IncomingMessage, response: ServerResponse): boolean {
+    if (draining.begun) return false;
     const route = routeOf(request);
     if (!route || !(request instanceof QuickRequest)) return false;
     const { headers } = request;
@@ -69,7 +73,7 @@ export function fastDoor({ desk, ordinary, log, maxBodyBytes }: FastDoorOptions)
     if (!apiKey) return false;
     const visit = desk.visit(apiKey, route);
     if (!visit) return false;
-    new Exchange({ request, response, requestId: newRequestId(), log }).begin(visit);
+    new Exchange({ request, response, requestId: newRequestId(), log, draining }).begin(visit);
     return true;
   }
 
@@ -86,7 +90,7 @@ function parseRoute(url: string): InferRoute | undefined {
   if (first === undefined) return undefined;
   try {
     const model = decodeURIComponent(second === undefined ? first : `${first}/${second}`);
-    return { model, ref: modelRef(model, version) };
+    return { url, model, ref: modelRef(model, version) };
   } catch {
     return undefined;
   }

@@ -29,8 +29,12 @@ export function writeOnce(response: ServerResponse, headers: readonly string[], 
     // Where every character is one byte, the kernel gets the text as it lies in memory.
     socket.write(head + body, bytes === body.length ? 'latin1' : 'utf8');
   } else writeBytes(socket, head, body);
-  // The answer is with the socket: node takes up the next request of the connection, as after its own `end`.
-  response.emit('finish');
+  // The answer is with the kernel: node takes up the next request of the connection, as after its own `end`.
+  if (socket.writableLength === 0) response.emit('finish');
+  else
+    socket.write('', (error) => {
+      if (!error) response.emit('finish');
+    });
 }
 
 function isPlain(response: ServerResponse, socket: Socket): boolean {
@@ -39,7 +43,8 @@ function isPlain(response: ServerResponse, socket: Socket): boolean {
     socket.writableLength === 0 &&
     response.shouldKeepAlive &&
     response.req.httpVersionMinor === 1 &&
-    !response.headersSent
+    !response.headersSent &&
+    !response.hasHeader('connection')
   );
 }
 

@@ -21,7 +21,7 @@ import { createHttp, type Http } from '../../http.ts';
 import type { House } from '../house.ts';
 import { platformRoutes } from '../platform.ts';
 
-export interface TestHouse extends TestPlatform, Http {
+export interface TestHouse extends TestPlatform, Pick<Http, 'app' | 'rules'> {
   house: House;
   /** Ids of versions whose gate counts as passed. */
   passed: Set<string>;

@@ -1,0 +1,158 @@
+/**
+ * Serves one door process inside the server: whatever must be one (gate, limits, cache, batches, ledger) is asked here,
+ * again for each request, so that a door never decides and what it remembers is never trusted.
+ */
+import type { Duplex } from 'node:stream';
+import { CommonwattError } from '../../errors.ts';
+import type { Admission, Principal } from '../../gate/gate.ts';
+import type { InferCall } from '../../serve/serve.ts';
+import { answer, type InferenceHouse } from '../inference/answer.ts';
+import type { InferRequest } from '../inference/tensors.ts';
+import type { ErrorLog } from '../problem.ts';
+import { type Fields, kinds, Outbox, readFrames } from './frames.ts';
+import { type Asked, answerWriter, refusalText, type Shown, takeInputs } from './messages.ts';
+
+type ClerkHouse = Pick<InferenceHouse, 'gate' | 'deployments'>;
+
+interface Visit extends Asked {
+  shown: Shown;
+}
+
+/** An order to compute, as the door wrote it. */
+interface Order {
+  call: number;
+  requestId: string;
+  reuse: boolean;
+  visit: Visit;
+  request: InferRequest;
+}
+
+/** What the door has read its request by is not what would compute it now. */
+class Stale extends Error {}
+
+/** `onBroken`: the door talks nonsense, and should be ended. */
+export function serveDoor(
+  socket: Duplex,
+  house: ClerkHouse,
+  log: ErrorLog,
+  onBroken: (error: unknown) => void,
+): void {
+  const outbox = new Outbox(socket);
+  const writeAnswer = answerWriter(outbox);
+  const visits = new Map<number, Visit>();
+  const calls = new Map<number, InferCall>();
+
+  async function open(number: number, asked: Asked): Promise<void> {
+    try {
+      const { organisation, name } = asked.ref;
+      const principal = await house.gate.authenticate(asked.apiKey);
+      const { model } = await house.gate.authorize(principal, 'infer', organisation, name);
+      const { version, versionId, signature } = house.deployments.served(model.id, asked.ref);
+      const shown = { version, versionId, signature };
+      visits.set(number, { ...asked, shown });
+      outbox.begin(kinds.opened).u32(number).text(JSON.stringify(shown)).end();
+    } catch {
+      // The ordinary door says why.
+      outbox.begin(kinds.refused).u32(number).end();
+    }
+  }
+
+  function infer(fields: Fields): void {
+    const call = fields.u32();
+    const visit = visits.get(fields.u32());
+    if (!visit) {
+      outbox.begin(kinds.stale).u32(call).end();
+      return;
+    }
+    const order = readOrder(call, visit, fields);
+    try {
+      const principal = house.gate.authenticate(visit.apiKey);
+      const done =
+        principal instanceof Promise
+          ? principal.then((known) => admit(order, known))
+          : admit(order, principal);
+      done.catch((error: unknown) => refuse(order, error));
+    } catch (error) {
+      refuse(order, error);
+    }
+  }
+
+  function admit(order: Order, principal: Principal): Promise<void> {
+    const { organisation, name } = order.visit.ref;
+    const admission = house.gate.admit(principal, 'infer', organisation, name);
+    return admission instanceof Promise
+      ? admission.then((taken) => compute(order, taken))
+      : compute(order, admission);
+  }
+
+  function compute(order: Order, admission: Admission): Promise<void> {
+    const { visit, request, requestId, reuse, call } = order;
+    return answer(house, visit.ref, admission, {
+      requestId,
+      reuse,
+      read: () => {
+        if (house.deployments.served(admission.model.id, visit.ref).versionId !== visit.shown.versionId)
+          throw new Stale();
+        return request;
+      },
+      watch: (made) => calls.set(call, made),
+      write: (inference) => {
+        calls.delete(call);
+        writeAnswer(call, inference);
+      },
+    });
+  }
+
+  function refuse({ call, requestId }: Order, thrown: unknown): void {
+    calls.delete(call);
+    if (thrown instanceof Stale) {
+      outbox.begin(kinds.stale).u32(call).end();
+      return;
+    }
+    if (!(thrown instanceof CommonwattError)) log.error({ err: thrown, requestId }, 'request failed');
+    outbox
+      .begin(kinds.failed)
+      .u32(call)
+      .text(refusalText(shownError(thrown)))
+      .end();
+  }
+
+  readFrames(
+    socket,
+    (kind, fields) => {
+      if (kind === kinds.infer) infer(fields);
+      else if (kind === kinds.cancel) calls.get(fields.u32())?.cancel();
+      else if (kind === kinds.open) void open(fields.u32(), JSON.parse(fields.text()) as Asked);
+      else if (kind === kinds.forget) visits.clear();
+      else throw new RangeError(`a door said ${kind}`);
+    },
+    onBroken,
+  );
+  socket.once('close', () => {
+    for (const call of calls.values()) call.cancel();
+  });
+}
+
+function readOrder(call: number, visit: Visit, fields: Fields): Order {
+  const requestId = fields.text();
+  const reuse = fields.u8() === 1;
+  const [priority, timeoutMs] = [fields.f64(), fields.f64()];
+  const inputs = takeInputs(fields, visit.shown.signature.inputs);
+  const request = {
+    id: undefined,
+    inputs,
+    outputs: undefined,
+    priority: Number.isNaN(priority) ? undefined : priority,
+    timeoutMs: Number.isNaN(timeoutMs) ? undefined : timeoutMs,
+  };
+  return { call, requestId, reuse, visit, request };
+}
+
+/** Nothing of an unexpected error reaches a caller. */
+function shownError(thrown: unknown): CommonwattError {
+  return thrown instanceof CommonwattError
+    ? thrown
+    : new CommonwattError('INTERNAL', 'something went wrong inside the server', {
+        hint: 'the log of the server has the cause under this request id',
+      });
+}

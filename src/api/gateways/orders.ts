@@ -1,0 +1,14 @@
+/** What the server tells a door process besides frames, and what the door is started with. */
+export interface DoorSettings {
+  /** Where the server takes requests that doors pass on. */
+  serverPath: string;
+  /** Where this door itself listens, to nobody. */
+  ownPath: string;
+  maxBodyBytes: number;
+  logLevel: string;
+}
+
+/** connection: the socket that comes with it; drain: answer what is under way, and end. */
+export type DoorOrder = 'connection' | 'drain';
+
+export const doorReady = 'ready';
