@@ -17,6 +17,7 @@ import {
 } from '../../runtimes/frames.ts';
 import { ProviderError } from '../../runtimes/provider-error.ts';
 import { type LoadedModel, runtimeFor } from '../../runtimes/runtime.ts';
+import { endWithParent, watchParent } from './orphan.ts';
 
 const gateway = new Socket({ fd: 3, readable: true, writable: true });
 const replicas = new Map<number, LoadedModel>();
@@ -104,6 +105,8 @@ gateway.on('error', () => process.exit(0));
 // A signal to the process group (Ctrl-C) is the gateway's to handle; it drains first.
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
+
+if (process.argv.includes(watchParent)) endWithParent();
 
 try {
   // When memory runs out, the kernel ends this process before the gateway, and before most others.

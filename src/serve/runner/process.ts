@@ -20,6 +20,7 @@ import {
   runFrame,
   type TensorParts,
 } from '../../runtimes/frames.ts';
+import { endingWithUs } from './orphan.ts';
 import type { Computed } from './replica.ts';
 import { residentBytesOf } from './resident.ts';
 
@@ -33,6 +34,8 @@ const entry = fileURLToPath(
 const inherited = ['PATH', 'HOME', 'TMPDIR', 'SystemRoot', 'LD_LIBRARY_PATH', 'CUDA_VISIBLE_DEVICES'];
 /** An answer larger than this is a fault of the runner. */
 const maxResultBytes = 1024 * 1024 * 1024;
+/** A small heap: tensors are outside of it. Memory that loading took is given back when the runner asks. */
+const nodeOptions = ['--max-semi-space-size=2', '--expose-gc'];
 const watchMs = 100;
 /** Without a call to compute, a living process answers a ping within this time. */
 const stuckMs = 10_000;
@@ -98,10 +101,8 @@ export class RunnerProcess {
     const env = Object.fromEntries(inherited.map((name) => [name, process.env[name]]));
     // What native code prints must not get between the lines of a command's own output.
     const stdio = ['ignore', 2, 2, 'pipe'] as const;
-    this.#child = spawn(process.execPath, ['--max-semi-space-size=2', '--expose-gc', entry], {
-      stdio: [...stdio],
-      env,
-    });
+    const [command, args] = endingWithUs(process.execPath, [...nodeOptions, entry]);
+    this.#child = spawn(command, args, { stdio: [...stdio], env });
     const socket = this.#child.stdio[3];
     if (!(socket instanceof Duplex)) throw new TypeError('the runner has no socket');
     this.#socket = socket;
