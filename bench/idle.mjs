@@ -1,30 +1,13 @@
 // What the server costs when nobody calls: time to ready, resident memory, CPU. Linux only (/proc).
 //   node bench/idle.mjs [--seconds 30]
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
+import { family, memoryMb } from './processes.mjs';
 import { startCommonwatt } from './servers.mjs';
 
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '30' } } });
 const ticksPerSecond = 100;
-
-function family(pid) {
-  const children = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && parentOf(name) === pid);
-  return [pid, ...children.flatMap((child) => family(Number(child)))];
-}
-
-function parentOf(pid) {
-  try {
-    return Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ')[1]);
-  } catch {
-    return undefined;
-  }
-}
-
-function memoryMb(pid, field) {
-  const text = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
-  return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)[1]) / 1024;
-}
 
 function cpuSeconds(pid) {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ');
