@@ -82,7 +82,7 @@ function modelMethods(house: InferenceHouse): Service {
     async modelStatistics({ name, version }, context) {
       const asked = name === '' ? undefined : { name, ref: modelRef(name, version || undefined) };
       const all = statisticsJson(await statisticsOf(house, principalOf(context), asked));
-      return fromJson(ModelStatisticsResponseSchema, all as unknown as JsonObject, lenient);
+      return fromJson(ModelStatisticsResponseSchema, whole(all), lenient);
     },
   };
 }
@@ -105,6 +105,14 @@ function repositoryMethods(house: InferenceHouse): Service {
       return { modelName: name, isUnloaded: true };
     },
   };
+}
+
+/** Times are whole nanoseconds in this protocol. */
+function whole(json: object): JsonObject {
+  const text = JSON.stringify(json, (_key, value: unknown) =>
+    typeof value === 'number' ? Math.round(value) : value,
+  );
+  return JSON.parse(text) as JsonObject;
 }
 
 /** KServe's clients put the model's name where Triton's put the repository's. */

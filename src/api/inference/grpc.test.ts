@@ -1,158 +1,26 @@
 import { connect, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from 'node:http2';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
-import { createGrpcTransport } from '@connectrpc/connect-node';
+import { compressionGzip, createGrpcTransport } from '@connectrpc/connect-node';
 import fc from 'fast-check';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { WorkContext } from '../../energy/energy.ts';
 import { unmetered } from '../../energy/footprint.ts';
-import { gramsCo2e, joules } from '../../energy/units.ts';
 import { CommonwattError } from '../../errors.ts';
-import type { Gate, Principal } from '../../gate/gate.ts';
-import type { ModelRecord, ModelSignature } from '../../models/models.ts';
-import type { Datatype, Tensor } from '../../runtimes/tensor.ts';
-import type { Inference } from '../../serve/serve.ts';
-import { defaultSettings } from '../../serve/settings.ts';
-import { emptyStatistics } from '../../serve/statistics.ts';
-import type { InferenceHouse } from './answer.ts';
-import { type GrpcServer, startGrpc } from './grpc.ts';
+import type { Tensor } from '../../runtimes/tensor.ts';
 import { GRPCInferenceService, type ModelInferRequestSchema } from './proto/open_inference_grpc_pb.ts';
+import { echo, echoOf, freshHouse, resetHouse, startDoor, type TestDoor } from './testing/grpc-door.ts';
 
 type InferInit = MessageInitShape<typeof ModelInferRequestSchema>;
 
-const caller: Principal = {
-  organisationId: 'o2',
-  organisation: 'globex',
-  memberId: 'm1',
-  member: 'gina',
-  role: 'member',
-  keyId: 'k1',
-};
-const model: ModelRecord = {
-  id: 'm',
-  organisationId: 'o1',
-  organisation: 'acme',
-  name: 'echo',
-  createdAt: '2026-01-01T00:00:00Z',
-};
-const metered = {
-  ...unmetered,
-  energyJ: joules(36),
-  carbonGCo2e: gramsCo2e(0.5),
-  quality: 'estimated',
-} as const;
-
-/** What the house was asked and did, and what it should do next. */
-const seen = { settled: 0, released: 0, contexts: [] as WorkContext[], authenticated: 0 };
-let signature: ModelSignature;
-let compute: (
-  inputs: readonly Tensor[],
-  wanted: () => boolean,
-) => Promise<Pick<Inference, 'outputs' | 'footprint'>>;
-let admitting: () => void;
-const logged: object[] = [];
-
-/** A gate that knows one key and one model, synchronous or not as the real one. */
-const gate: Gate = {
-  authenticate(key) {
-    seen.authenticated += 1;
-    if (key === 'good') return caller;
-    return Promise.reject(
-      new CommonwattError('UNAUTHENTICATED', 'this key is not valid', { hint: 'make one' }),
-    );
-  },
-  authorize(principal, _action, organisation, name) {
-    if (`${organisation}/${name}` === 'acme/echo') return { principal, model, grant: null };
-    throw new CommonwattError('MODEL_NOT_FOUND', `model ${organisation}/${name} does not exist`);
-  },
-  async admit(principal, action, organisation, name) {
-    const access = await gate.authorize(principal, action, organisation, name);
-    admitting();
-    const settle = () => {
-      seen.settled += 1;
-    };
-    const release = () => {
-      seen.released += 1;
-    };
-    return { ...access, settle, release };
-  },
-  policyVersion: 0,
-  policyChanged() {},
-};
-
-const house: InferenceHouse = {
-  gate,
-  version: '1.2.3',
-  maxBodyBytes: 64 * 1024,
-  maxBatchSize: 128,
-  registry: {
-    listModels: async () => [],
-    listGrantedModels: async () => [],
-    listVersions: async () => [],
-    resolve: async () => {
-      throw new CommonwattError('VERSION_NOT_FOUND', 'no version');
-    },
-  },
-  deployments: {
-    create: async () => {},
-    remove: async () => {},
-    allReady: () => true,
-    isReady: () => false,
-    served(modelId, ref) {
-      const version = ref?.version ?? 1;
-      if (version !== 1) throw new CommonwattError('VERSION_NOT_FOUND', `version ${version} is not deployed`);
-      const settings = defaultSettings;
-      return {
-        deploymentId: 'd',
-        modelId,
-        versionId: 'v',
-        version,
-        signature,
-        settings,
-        deterministic: true,
-      };
-    },
-    servedVersions: () => [],
-    statistics: () => emptyStatistics(),
-    loadState: () => ({ state: 'loaded', reason: null, memoryBytes: 0 }),
-    async infer(_served, call) {
-      seen.contexts.push(call.context);
-      const answer = await compute(call.inputs, () => !call.cancelled);
-      return { ...answer, source: 'computed', queueMs: 0, computeMs: 1, batchRows: 1 };
-    },
-  },
-};
-
-let server: GrpcServer;
+const house = freshHouse();
+let server: TestDoor;
 beforeAll(async () => {
-  server = await startGrpc({
-    host: '127.0.0.1',
-    port: 0,
-    house,
-    log: { error: (what) => logged.push(what) },
-  });
+  server = await startDoor(house);
 });
 afterAll(() => server.stop());
-beforeEach(() => {
-  Object.assign(seen, { settled: 0, released: 0, contexts: [], authenticated: 0 });
-  logged.length = 0;
-  admitting = () => {};
-  signature = echoOf('FP32', [-1, 3]);
-  compute = async (inputs) => ({
-    outputs: inputs.map((tensor) => ({ ...tensor, name: tensor.name.replace('in', 'out') })),
-    footprint: metered,
-  });
-});
+beforeEach(() => resetHouse(house));
 
-function echoOf(datatype: Datatype, shape: number[]): ModelSignature {
-  return { inputs: [{ name: 'in', datatype, shape }], outputs: [{ name: 'out', datatype, shape }] };
-}
-
-const client = (timeoutMs = 5_000) =>
-  createClient(
-    GRPCInferenceService,
-    createGrpcTransport({ baseUrl: `http://${server.address}`, defaultTimeoutMs: timeoutMs }),
-  );
+const client = (timeoutMs?: number) => server.client(timeoutMs);
 const keyed = { headers: { authorization: 'Bearer good' } };
 const good = { name: 'in', datatype: 'FP32', shape: [1n, 3n], contents: { fp32Contents: [1, 2, 3] } };
 const rawGood = { name: 'in', datatype: 'FP32', shape: [1n, 3n] };
@@ -171,7 +39,7 @@ describe('without a key', () => {
     expect((await client().serverLive({})).live).toBe(true);
     expect((await client().serverReady({})).ready).toBe(true);
     expect(await client().serverMetadata({})).toMatchObject({ name: 'commonwatt', version: '1.2.3' });
-    expect(seen.authenticated).toBe(0);
+    expect(house.seen.authenticated).toBe(0);
     for (const call of [
       client().modelReady({ name: 'acme/echo' }),
       client().modelMetadata({ name: 'acme/echo' }),
@@ -236,7 +104,7 @@ describe('a model', () => {
         inputs: [{ name: 'in', datatype: 'FP32', shape: [-1n, 3n] }],
         outputs: [{ name: 'out', datatype: 'FP32', shape: [-1n, 3n] }],
       });
-      expect((await client().modelReady({ name }, keyed)).ready).toBe(false);
+      expect((await client().modelReady({ name }, keyed)).ready).toBe(true);
     }
   });
 });
@@ -257,8 +125,8 @@ describe('an inference', () => {
     expect(answer.outputs).toMatchObject([
       { name: 'out', datatype: 'FP32', shape: [1n, 3n], contents: { fp32Contents: [1, 2, 3] } },
     ]);
-    const requestId = seen.contexts[0]?.requestId;
-    expect(seen.contexts).toMatchObject([
+    const requestId = house.seen.contexts[0]?.requestId;
+    expect(house.seen.contexts).toMatchObject([
       { kind: 'inference', keyId: 'k1', consumer: { organisation: 'globex' } },
     ]);
     // 36 J = 0.01 Wh
@@ -269,11 +137,11 @@ describe('an inference', () => {
     expect(header.get('x-commonwatt-energy-wh')).toBe('0.01');
     expect(header.get('x-commonwatt-carbon-gco2e')).toBe('0.5');
     expect(header.get('x-commonwatt-request-id')).toBe(requestId);
-    expect(seen).toMatchObject({ settled: 1, released: 0 });
+    expect(house.seen).toMatchObject({ settled: 1, released: 0 });
   });
 
   it('leaves out a figure that nobody knows, with the reason', async () => {
-    compute = async () => ({ outputs: [], footprint: unmetered });
+    house.compute = async () => ({ outputs: [], footprint: unmetered });
     const { parameters } = await infer({ inputs: [good] });
     expect(Object.keys(parameters).sort()).toEqual([
       'commonwatt_energy_unknown',
@@ -284,7 +152,7 @@ describe('an inference', () => {
   });
 
   it('gives only the outputs that are wanted', async () => {
-    signature = {
+    house.signature = {
       inputs: ['in1', 'in2'].map((name) => ({ name, datatype: 'FP32', shape: [-1, 3] })),
       outputs: ['out1', 'out2'].map((name) => ({ name, datatype: 'FP32', shape: [-1, 3] })),
     };
@@ -300,7 +168,19 @@ describe('an inference', () => {
     expect(answer.rawOutputContents).toEqual([bytesOf(Float32Array.of(4, 5, 6))]);
   });
 
-  const checked = ['BOOL', 'UINT8', 'INT8', 'INT32', 'INT64', 'FP32', 'FP64'] as const;
+  const checked = [
+    'BOOL',
+    'UINT8',
+    'UINT16',
+    'UINT32',
+    'UINT64',
+    'INT8',
+    'INT16',
+    'INT32',
+    'INT64',
+    'FP32',
+    'FP64',
+  ] as const;
   /** Little-endian by DataView, apart from the typed arrays of the code under test. */
   const samples: Record<
     (typeof checked)[number],
@@ -308,6 +188,26 @@ describe('an inference', () => {
   > = {
     BOOL: { contents: { boolContents: [true, false] }, bytes: (view) => view.setUint8(0, 1), size: 1 },
     UINT8: { contents: { uintContents: [255, 0] }, bytes: (view) => view.setUint8(0, 255), size: 1 },
+    UINT16: {
+      contents: { uintContents: [65535, 0] },
+      bytes: (view) => view.setUint16(0, 65535, true),
+      size: 2,
+    },
+    UINT32: {
+      contents: { uintContents: [4294967295, 0] },
+      bytes: (view) => view.setUint32(0, 4294967295, true),
+      size: 4,
+    },
+    UINT64: {
+      contents: { uint64Contents: [2n ** 64n - 1n, 0n] },
+      bytes: (view) => view.setBigUint64(0, 2n ** 64n - 1n, true),
+      size: 8,
+    },
+    INT16: {
+      contents: { intContents: [-32768, 0] },
+      bytes: (view) => view.setInt16(0, -32768, true),
+      size: 2,
+    },
     INT8: { contents: { intContents: [-128, 0] }, bytes: (view) => view.setInt8(0, -128), size: 1 },
     INT32: {
       contents: { intContents: [-2147483648, 0] },
@@ -328,14 +228,13 @@ describe('an inference', () => {
   };
   it.each(checked)('carries %s typed and raw, the same values', async (datatype) => {
     const { contents, bytes, size } = samples[datatype];
-    signature = echoOf(datatype, [-1]);
+    house.signature = echoOf(datatype, [-1]);
     const raw = new Uint8Array(2 * size);
     bytes(new DataView(raw.buffer));
     const received: Tensor[] = [];
-    const echo = compute;
-    compute = (inputs, wanted) => {
-      received.push(...inputs);
-      return echo(inputs, wanted);
+    house.compute = (call) => {
+      received.push(...call.inputs);
+      return echo(call);
     };
     const input = { name: 'in', datatype, shape: [2n] };
     const typedAnswer = await infer({ inputs: [{ ...input, contents }] });
@@ -345,6 +244,100 @@ describe('an inference', () => {
     expect(typedAnswer.rawOutputContents).toEqual([]);
     expect(rawAnswer.rawOutputContents).toEqual([raw]);
     expect(rawAnswer.outputs[0]?.contents).toBeUndefined();
+  });
+
+  it('carries BYTES typed and raw, the same values', async () => {
+    house.signature = echoOf('BYTES', [-1]);
+    const elements = [Uint8Array.of(0xff, 0), new Uint8Array()];
+    const raw = Uint8Array.of(2, 0, 0, 0, 0xff, 0, 0, 0, 0, 0);
+    const input = { name: 'in', datatype: 'BYTES', shape: [2n] };
+    const typedAnswer = await infer({ inputs: [{ ...input, contents: { bytesContents: elements } }] });
+    const rawAnswer = await infer({ inputs: [input], rawInputContents: [raw] });
+    expect(typedAnswer.outputs[0]?.contents?.bytesContents).toEqual(elements);
+    expect(rawAnswer.rawOutputContents).toEqual([raw]);
+  });
+
+  it.each(['FP16', 'BF16'] as const)('carries %s raw, which has no typed form', async (datatype) => {
+    house.signature = echoOf(datatype, [-1]);
+    const raw = Uint8Array.of(0, 0x3c, 1, 2);
+    const input = { name: 'in', datatype, shape: [2n] };
+    expect((await infer({ inputs: [input], rawInputContents: [raw] })).rawOutputContents).toEqual([raw]);
+    const typed = { ...input, contents: { uintContents: [0x3c00, 0x0201] } };
+    expect((await refusal(infer({ inputs: [typed] }))).rawMessage).toContain(
+      `cannot carry ${datatype}, which has no typed form; send it in raw_input_contents`,
+    );
+  });
+
+  it('answers raw what cannot be answered typed', async () => {
+    house.signature = {
+      inputs: [{ name: 'in', datatype: 'FP32', shape: [-1, 3] }],
+      outputs: [{ name: 'out', datatype: 'FP16', shape: [-1] }],
+    };
+    house.compute = async () => ({
+      outputs: [{ name: 'out', datatype: 'FP16', shape: [1], data: Uint16Array.of(0x3c00) }],
+      footprint: unmetered,
+    });
+    expect((await infer({ inputs: [good] })).rawOutputContents).toEqual([Uint8Array.of(0, 0x3c)]);
+  });
+
+  it('ranks an output that is wanted as a classification', async () => {
+    const parameters = { classification: { parameterChoice: { case: 'int64Param', value: 2n } } } as const;
+    const answer = await infer({ inputs: [good], outputs: [{ name: 'out', parameters }] });
+    expect(answer.outputs).toMatchObject([{ name: 'out', datatype: 'BYTES', shape: [1n, 2n] }]);
+    const texts = answer.outputs[0]?.contents?.bytesContents.map((bytes) => Buffer.from(bytes).toString());
+    expect(texts).toEqual(['3:2', '2:1']);
+  });
+
+  it('hands on what the caller asks of its schedule: priority, time, and no reuse', async () => {
+    const before = performance.now();
+    await client(60_000).modelInfer(
+      {
+        modelName: 'acme--echo',
+        inputs: [good],
+        parameters: {
+          priority: { parameterChoice: { case: 'uint64Param', value: 2n } },
+          timeout: { parameterChoice: { case: 'int64Param', value: 5_000_000n } },
+        },
+      },
+      { headers: { ...keyed.headers, 'cache-control': 'no-store' } },
+    );
+    const [asked] = house.seen.calls;
+    expect(asked?.options).toMatchObject({ priority: 1, reuse: false, policyVersion: 0 });
+    // The earlier of the two: 5 s of the parameter, 60 s of the call.
+    expect(asked?.options.deadlineAtMs).toBeGreaterThan(before + 4_000);
+    expect(asked?.options.deadlineAtMs).toBeLessThan(before + 30_000);
+    await infer({ inputs: [good] }, 20_000);
+    expect(house.seen.calls[1]?.options.deadlineAtMs).toBeGreaterThan(before + 10_000);
+    expect(house.seen.calls[1]?.options.reuse).toBe(true);
+  });
+
+  it('goes the same way when the gate remembers and when it must ask', async () => {
+    for (const [key, remembers] of [
+      ['good', true],
+      ['good', false],
+      ['slow', true],
+    ] as const) {
+      house.remembers = remembers;
+      const headers = { authorization: `Bearer ${key}` };
+      const answer = await client().modelInfer({ modelName: 'acme/echo', inputs: [good] }, { headers });
+      expect(answer.outputs).toHaveLength(1);
+    }
+    expect(house.seen).toMatchObject({ settled: 3, released: 0 });
+  });
+
+  it('is read when it comes compressed', async () => {
+    const transport = createGrpcTransport({
+      baseUrl: `http://${server.address}`,
+      sendCompression: compressionGzip,
+      compressMinBytes: 0,
+    });
+    const compressed = createClient(GRPCInferenceService, transport);
+    const answer = await compressed.modelInfer({ modelName: 'acme--echo', inputs: [good] }, keyed);
+    expect(answer.outputs[0]?.contents?.fp32Contents).toEqual([1, 2, 3]);
+    // 1 MB of zeros is 1 kB of gzip: what counts is what comes out.
+    const bomb = { inputs: [rawGood], rawInputContents: [new Uint8Array(1024 * 1024)] };
+    const error = await refusal(compressed.modelInfer({ modelName: 'acme--echo', ...bomb }, keyed));
+    expect(error.code).toBe(Code.ResourceExhausted);
   });
 
   it('keeps every finite float exactly, in both forms', async () => {
@@ -410,12 +403,12 @@ describe('an inference is refused', () => {
     const error = await refusal(infer(request));
     expect(error.rawMessage).toContain(message);
     expect(error.code).toBe(Code.InvalidArgument);
-    expect(seen.settled).toBe(0);
-    expect(seen.released).toBe(request.modelName === undefined ? 1 : 0);
+    expect(house.seen.settled).toBe(0);
+    expect(house.seen.released).toBe(request.modelName === undefined ? 1 : 0);
   });
 
   it('for raw truth values that are neither 0 nor 1', async () => {
-    signature = echoOf('BOOL', [-1]);
+    house.signature = echoOf('BOOL', [-1]);
     const request = {
       inputs: [{ name: 'in', datatype: 'BOOL', shape: [1n] }],
       rawInputContents: [Uint8Array.of(2)],
@@ -424,7 +417,7 @@ describe('an inference is refused', () => {
   });
 
   it('for whole numbers beyond their datatype', async () => {
-    signature = echoOf('INT8', [-1]);
+    house.signature = echoOf('INT8', [-1]);
     const request = {
       inputs: [{ name: 'in', datatype: 'INT8', shape: [1n], contents: { intContents: [128] } }],
     };
@@ -451,26 +444,30 @@ describe('an inference is refused', () => {
     ['CANCELLED', Code.Canceled],
     ['OVERLOADED', Code.Unavailable],
     ['RUNNER_FAILED', Code.Unavailable],
+    ['QUARANTINED', Code.Unavailable],
+    ['POISONED', Code.InvalidArgument],
+    ['DEADLINE_EXCEEDED', Code.DeadlineExceeded],
     ['INTERNAL', Code.Internal],
   ] as const)('with the status for %s', async (code, expected) => {
-    admitting = () => {
+    house.admitting = () => {
       throw new CommonwattError(code, 'so it is', { hint: 'do this', retryAfterS: 1.2 });
     };
     const error = await refusal(infer({ inputs: [good] }));
     expect(error.code).toBe(expected);
     expect(error.rawMessage).toBe('so it is (do this)');
     expect(error.metadata.get('retry-after')).toBe('2');
+    expect(error.metadata.get('grpc-retry-pushback-ms')).toBe('1200');
   });
 
   it('with an id to look for, when nobody expected the error, and nothing of its inside', async () => {
-    compute = () => Promise.reject(new Error('secret path /srv'));
+    house.compute = () => Promise.reject(new Error('secret path /srv'));
     const error = await refusal(infer({ inputs: [good] }));
     expect(error.code).toBe(Code.Internal);
     expect(error.rawMessage).toBe(
-      `internal error; its log line has the request id ${seen.contexts[0]?.requestId}`,
+      `internal error; its log line has the request id ${house.seen.contexts[0]?.requestId}`,
     );
-    expect(logged).toMatchObject([{ requestId: seen.contexts[0]?.requestId }]);
-    expect(seen).toMatchObject({ settled: 0, released: 1 });
+    expect(house.logged).toMatchObject([{ requestId: house.seen.contexts[0]?.requestId }]);
+    expect(house.seen).toMatchObject({ settled: 0, released: 1 });
   });
 });
 
@@ -481,9 +478,9 @@ describe('a caller that has left', () => {
       reached = resolve;
     });
     const left = new Promise<boolean>((resolve) => {
-      compute = async (_inputs, wanted) => {
+      house.compute = async (call) => {
         reached();
-        while (wanted()) await new Promise((next) => setTimeout(next, 5));
+        while (!call.cancelled) await new Promise((next) => setTimeout(next, 5));
         resolve(true);
         throw new CommonwattError('CANCELLED', 'the caller has left');
       };
@@ -497,50 +494,41 @@ describe('a caller that has left', () => {
     hangUp.abort();
     expect((await refusal(call)).code).toBe(Code.Canceled);
     expect(await left).toBe(true);
-    await expect.poll(() => seen.released).toBe(1);
+    await expect.poll(() => house.seen.released).toBe(1);
   });
 
   it('because its deadline passed reads just that', async () => {
-    compute = async (_inputs, wanted) => {
-      while (wanted()) await new Promise((next) => setTimeout(next, 5));
+    house.compute = async (call) => {
+      while (!call.cancelled) await new Promise((next) => setTimeout(next, 5));
       throw new CommonwattError('CANCELLED', 'the caller has left');
     };
     expect((await refusal(infer({ inputs: [good] }, 50))).code).toBe(Code.DeadlineExceeded);
-    await expect.poll(() => seen.released).toBe(1);
+    await expect.poll(() => house.seen.released).toBe(1);
   });
 });
 
 describe('stopping', () => {
   it('answers what is under way, and takes nothing new', async () => {
-    const other = await startGrpc({ host: '127.0.0.1', port: 0, house, log: { error: () => {} } });
-    const transport = createGrpcTransport({ baseUrl: `http://${other.address}` });
-    const echo = compute;
+    const other = await startDoor(house);
     let reached = () => {};
     const waiting = new Promise<void>((resolve) => {
       reached = resolve;
     });
-    compute = async (inputs, wanted) => {
+    house.compute = async (call) => {
       reached();
       await new Promise((next) => setTimeout(next, 100));
-      return echo(inputs, wanted);
+      return echo(call);
     };
-    const call = createClient(GRPCInferenceService, transport).modelInfer(
-      { modelName: 'acme--echo', inputs: [good] },
-      keyed,
-    );
+    const call = other.client().modelInfer({ modelName: 'acme--echo', inputs: [good] }, keyed);
     await waiting;
     await other.stop();
     expect((await call).outputs).toHaveLength(1);
-    expect(await refusal(createClient(GRPCInferenceService, transport).serverLive({}))).toBeInstanceOf(
-      ConnectError,
-    );
+    expect(await refusal(other.client().serverLive({}))).toBeInstanceOf(ConnectError);
   });
 
   it('a taken port is an error that names it', async () => {
     const port = Number(server.address.split(':').at(-1));
-    await expect(
-      startGrpc({ host: '127.0.0.1', port, house, log: { error: () => {} } }),
-    ).rejects.toMatchObject({
+    await expect(startDoor(house, { port })).rejects.toMatchObject({
       code: 'EADDRINUSE',
       port,
     });
