@@ -28,6 +28,8 @@ import { Registry } from './models/registry.ts';
 import { Evaluations } from './quality/quality.ts';
 import { AliasMoves } from './serve/alias-moves.ts';
 import { Deployments } from './serve/deployments.ts';
+import { isEnsemble } from './serve/ensemble-plan.ts';
+import { Ensembles } from './serve/ensembles.ts';
 import { memoryBudget } from './serve/memory.ts';
 import { serveMetrics } from './serve/metrics.ts';
 import { Runners } from './serve/runner/runners.ts';
@@ -103,7 +105,13 @@ async function build(
   const identity = new Identity({ db, changed });
   const { operatorKey } = await identity.bootstrap();
 
-  const registry = new Registry({ db, artifacts, inspect: inspectArtifact, changed });
+  const registry = new Registry({
+    db,
+    artifacts,
+    inspect: (bytes, importer) =>
+      isEnsemble(bytes) ? ensembles.inspect(bytes, importer) : inspectArtifact(bytes),
+    changed,
+  });
   const datasets = new Datasets({ db, artifacts, audit: recordAudit });
   const runners = new Runners({
     log,
@@ -126,8 +134,10 @@ async function build(
     memoryBudgetBytes: memoryBudget(config.memoryBudgetBytes),
     loadTimeoutMs: config.loadTimeoutS * 1000,
     defaults: config.deployments,
+    composers: { ensemble: (composition) => ensembles.compose(composition) },
     audit: recordAudit,
   });
+  const ensembles = new Ensembles({ gate, registry, serving: deployments });
   undo.push(() => deployments.stop());
   const aliases = new AliasMoves({ registry, deployments });
   serveMetrics(metrics, deployments);

@@ -1,5 +1,6 @@
 /** The registry: models, their immutable versions and aliases, and the bytes behind them. */
 import { createHash, randomUUID } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { CommonwattError } from '../errors.ts';
 import { actorOf, recordAudit } from '../gate/audit.ts';
 import type { ArtifactStore } from '../storage/artifacts.ts';
@@ -19,8 +20,8 @@ export interface InspectedArtifact {
 export interface RegistryOptions {
   db: Db;
   artifacts: Pick<ArtifactStore, 'stage' | 'read'>;
-  /** Recognises, checks and converts; throws the 4xx that fits. */
-  inspect(bytes: Buffer): Promise<InspectedArtifact>;
+  /** Recognises, checks and converts, for whom it is imported; throws the 4xx that fits. */
+  inspect(bytes: Buffer, importer: Import['principal']): Promise<InspectedArtifact>;
   /** Called after a model has come into being, so that remembered refusals are forgotten. */
   changed(): void;
   now?: () => Date;
@@ -62,7 +63,7 @@ const defaultAlias = 'production';
 export class Registry {
   readonly #db: Db;
   readonly #artifacts: Pick<ArtifactStore, 'stage' | 'read'>;
-  readonly #inspect: (bytes: Buffer) => Promise<InspectedArtifact>;
+  readonly #inspect: RegistryOptions['inspect'];
   readonly #changed: () => void;
   readonly #now: () => Date;
 
@@ -88,13 +89,14 @@ export class Registry {
     if (organisation !== principal.organisation) throw modelNotFound(organisation, name);
     const sha256 = createHash('sha256').update(bytes).digest('hex');
     const known = await findByContent(this.#db, organisationId, name, sha256);
-    if (known) return known;
+    // What an ensemble is depends on its models, too: the same text may come to mean something else.
+    if (known && known.format !== 'ensemble') return known;
 
     const lineage = await findLineage(this.#db, organisationId, sha256, wanted);
-    const { format, signature, onnx } = await this.#inspect(bytes);
+    const { format, signature, onnx } = await this.#inspect(bytes, principal);
     const artifact = await this.#artifacts.stage(organisationId, bytes, bytes.length);
     const served =
-      format === 'onnx' && sha256 === sha256Of(onnx)
+      sha256 === sha256Of(onnx)
         ? artifact
         : await this.#artifacts.stage(organisationId, Buffer.from(onnx), onnx.length);
 
@@ -102,7 +104,7 @@ export class Registry {
       const sameBytes = await findByContent(trx, organisationId, name, sha256);
       await artifact.record(trx);
       if (served !== artifact) await served.record(trx);
-      if (sameBytes) return sameBytes;
+      if (sameBytes && isDeepStrictEqual(sameBytes.signature, signature)) return sameBytes;
       const modelId = await this.#modelId(trx, principal, name);
       const newest = await latestOf(trx, modelId).executeTakeFirst();
       const row = {
@@ -317,6 +319,7 @@ async function findByContent(db: Db, organisationId: string, name: string, sha25
     .where('models.organisation_id', '=', organisationId)
     .where('models.name', '=', name)
     .where('versions.artifact_sha256', '=', sha256)
+    .orderBy('versions.number', 'desc')
     .executeTakeFirst();
   return row && toVersion(row);
 }
