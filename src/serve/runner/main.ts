@@ -61,8 +61,15 @@ async function run(frame: Frame) {
   );
 }
 
-function acknowledge(kind: typeof frameKinds.loaded | typeof frameKinds.unloaded, { id, replica }: Frame) {
-  // What loading took besides the model itself (the file's bytes) is given back before memory is measured.
+async function acknowledge(
+  kind: typeof frameKinds.loaded | typeof frameKinds.unloaded,
+  { id, replica }: Frame,
+): Promise<void> {
+  // What loading took besides the model itself (the file's bytes) is given back before memory is measured; the
+  // runtime holds it until this turn of the event loop is over.
+  await new Promise((resolve) => setImmediate(resolve));
+  globalThis.gc?.();
+  // The first frees buffers in the background; the second waits for that.
   globalThis.gc?.();
   gateway.write(frameHead(kind, id, replica, process.memoryUsage.rss(), 0));
 }
@@ -73,10 +80,10 @@ async function handle(frame: Frame) {
     else if (frame.kind === frameKinds.load) {
       await load(frame);
       frame.payload = Buffer.alloc(0);
-      acknowledge(frameKinds.loaded, frame);
+      await acknowledge(frameKinds.loaded, frame);
     } else {
       await unload(frame);
-      acknowledge(frameKinds.unloaded, frame);
+      await acknowledge(frameKinds.unloaded, frame);
     }
   } catch (error) {
     fail(frame, error);
