@@ -128,10 +128,67 @@ async function checkConservation(db: Db) {
   return intervals;
 }
 
+/** The grid's, from what was booked: carbon / (energy · PUE). */
+const gPerKwh = (row?: { carbon_g: number; energy_j: number }) =>
+  row ? row.carbon_g / ((row.energy_j / 3.6e6) * 1.2) : Number.NaN;
+
 const requests = (db: Db) =>
   db.selectFrom('ledger_entries').where('kind', '=', 'inference').selectAll().orderBy('id').execute();
 
 describe('the ledger', () => {
+  it('books what reuse avoids beside what was used, and the meter still adds up', async () => {
+    const { db, open, pass, folder } = await house();
+    const ledger = await open();
+    ledger.setReservations([{ use: digits, runnerPid, memoryBytes: 100_000_000 }]);
+    const computed = context();
+    const [used] = ledger.recordBatch(batch([computed], 2e6));
+    const reusers = [context(), context(), context({ consumer: acme, grantId: null })];
+    const items = reusers.map((each, index) => ({
+      context: each,
+      rows: index === 1 ? 3 : 1,
+      computeNs: 2e6,
+    }));
+    const footprints = ledger.recordAvoided({ use: digits, items });
+    expect(ledger.recordAvoided({ use: digits, items: [] })).toEqual([]);
+    for (const footprint of footprints) {
+      // Its own part of the gateway, nothing computed.
+      expect(footprint.dynamicJ).toBeGreaterThan(0);
+      expect(footprint.dynamicJ).toBeLessThan(used?.dynamicJ ?? 0);
+      expect(footprint.settled).toBe(false);
+    }
+    expect(await ledger.requestsOfGrant('g1', 0)).toBe(3);
+    pass(1, { runner: 10, other: 20 });
+    await ledger.settle();
+    await checkConservation(db);
+    const rows = new Map((await requests(db)).map((row) => [row.id, row]));
+    const avoided = reusers.map(({ requestId }) => rows.get(requestId));
+    // 2 ms of one CPU at (50 − 10) / 4 W, as it was priced when the answers left.
+    for (const row of avoided) {
+      expect(row?.avoided_j).toBeCloseTo(0.02, 9);
+      expect(row?.avoided_g).toBeCloseTo(((row?.avoided_j ?? 0) / 3.6e6) * 1.2 * gPerKwh(row), 12);
+      expect(row?.energy_j).toBeGreaterThan(0);
+    }
+    expect(avoided.map((row) => row?.rows)).toEqual([1, 3, 1]);
+    expect(rows.get(computed.requestId)?.avoided_j).toBe(0);
+    expect(await ledger.requestsOfGrant('g1', 0)).toBe(3);
+    expect(readdirSync(join(folder, 'spool'))).toEqual([]);
+  });
+
+  it('recovers what reuse avoided after a kill, too', async () => {
+    const before = await house();
+    const killed = await before.open();
+    killed.recordBatch(batch([context()]));
+    before.pass(0.2);
+    const each = context();
+    killed.recordAvoided({ use: digits, items: [{ context: each, rows: 1, computeNs: 1e6 }] });
+    const after = await house(before.folder, 1100);
+    await after.open();
+    await checkConservation(after.db);
+    const row = (await requests(after.db)).find(({ id }) => id === each.requestId);
+    expect(row?.avoided_j).toBeCloseTo(0.01, 9);
+    expect(row?.avoided_g).toBeGreaterThan(0);
+  });
+
   it('prices an answer at once and settles it under the same id', async () => {
     const { db, open, pass } = await house();
     const ledger = await open();
@@ -389,11 +446,12 @@ describe('the ledger', () => {
       other: fc.integer({ min: 0, max: 200 }),
       job: fc.integer({ min: 0, max: 200 }),
       reserved: fc.integer({ min: 0, max: 2_000_000_000 }),
+      reused: fc.integer({ min: 0, max: 3 }),
     });
     await fc.assert(
       fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 6 }), async (steps) => {
         const job = ledger.meterJob({ context: context({ kind: 'training' }), pid: jobPid, use: null });
-        for (const { requests: count, computeNs, seconds, reserved, ...used } of steps) {
+        for (const { requests: count, computeNs, seconds, reserved, reused, ...used } of steps) {
           ledger.setReservations([{ use: digits, runnerPid, memoryBytes: reserved }]);
           if (count > 0)
             ledger.recordBatch(
@@ -402,6 +460,8 @@ describe('the ledger', () => {
                 computeNs,
               ),
             );
+          const items = Array.from({ length: reused }, () => ({ context: context(), rows: 2, computeNs }));
+          ledger.recordAvoided({ use: digits, items });
           home.pass(seconds, used);
           await ledger.settle();
         }

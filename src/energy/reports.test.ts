@@ -78,6 +78,7 @@ beforeAll(async () => {
         line(globex, digits, 'b'),
         line(acme, digits, 'c'),
         line(initech, secret, 'd'),
+        { ...line(globex, digits, 'f'), runnerPid: 0, computeNs: 0, avoidedJ: 3.6 },
         { ...line(globex, digits, 'e', 'explanation'), ids: [`shared~i${index}`] },
       ],
       jobs: [{ id: `job1~i${index}`, head: head(acme, null, 'training'), cpuS: 2, memoryBytes: 1e9 }],
@@ -130,7 +131,24 @@ describe('an impact report', () => {
 
   it('counts an explanation that spans two intervals once', async () => {
     const { consumption } = await impactReport(db, host, { ...window, groupBy: 'kind', scope: 'all' });
-    expect(consumption).toMatchObject({ requests: 9, jobs: 1 });
+    expect(consumption).toMatchObject({ requests: 11, jobs: 1 });
+  });
+
+  it('shows what reuse avoided apart from all that was used, to who may see it', async () => {
+    const everything = { ...window, groupBy: 'kind' as const };
+    const { avoided, split } = await impactReport(db, host, { ...everything, scope: 'all' });
+    expect(avoided).toMatchObject({ requests: 2, quality: 'estimated' });
+    expect(avoided.energyWh).toBeCloseTo((2 * 3.6) / 3600, 12);
+    expect(avoided.carbonGCo2e).toBeCloseTo((avoided.energyWh / 1000) * 1.5 * 44.18, 12);
+    expect(split.residualRatio).toBeLessThan(1e-9);
+    for (const [organisationId, requests] of [
+      ['o1', 2],
+      ['o2', 2],
+      ['o3', 0],
+    ] as const) {
+      const scoped = await impactReport(db, host, { ...everything, scope: { organisationId } });
+      expect(scoped.avoided.requests).toBe(requests);
+    }
   });
 
   it('gives RUR as useful over supplied CPU seconds, and its place on the curve', async () => {
@@ -159,7 +177,7 @@ describe('an impact report', () => {
     expect(keys).toContain('key-of-acme');
     expect(keys).toContain('globex');
     expect(JSON.stringify(groups)).not.toMatch(/key-of-globex|initech|secret/);
-    expect(consumption.requests).toBe(7);
+    expect(consumption.requests).toBe(9);
   });
 
   it('of a window without any interval says what is not known instead of 0', async () => {

@@ -464,6 +464,10 @@ export class Batcher implements Engine {
   }
 
   #tellIdle(): void {
-    if (this.#idle.length > 0 && this.pending === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    if (this.#idle.length === 0 || this.pending > 0) return;
+    // Not in the middle of taking a batch, when some of it is neither in the queue nor sent.
+    queueMicrotask(() => {
+      if (this.pending === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    });
   }
 }
