@@ -52,6 +52,8 @@ export class Resident {
   /** Bytes of the budget it has. */
   heldBytes = 0;
   measuredBytes = 0;
+  /** As many as the settings ask for, or as there are runners for them. */
+  copies: number;
   /** Counts upwards over all residents: the smallest is the one least recently used. */
   lastUse = 0;
   /** `lastUse` when it was last looked at, and since when it is the same. */
@@ -60,10 +62,11 @@ export class Resident {
 
   constructor(stay: Stay) {
     this.stay = stay;
+    this.copies = stay.spec.replicas;
   }
 
   get estimateBytes(): number {
-    return Math.max(this.stay.artifactBytes * this.stay.spec.replicas, this.measuredBytes);
+    return Math.max(this.stay.artifactBytes * this.copies, this.measuredBytes);
   }
 
   /** A request sent now would be answered, at once or when this has been loaded for it. */
@@ -218,6 +221,7 @@ export class Residency {
   /** What the runner grew by is known now; if that is more than was reckoned with, others leave. */
   #measure(resident: Resident, replica: Replica): void {
     resident.measuredBytes = replica.load.memoryBytes;
+    resident.copies = Math.max(1, replica.runnerPids.length);
     this.#give(resident, resident.estimateBytes);
     void this.#trim(resident);
   }

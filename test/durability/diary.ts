@@ -24,6 +24,8 @@ export class Diary {
   readonly organisations = new Set<string>();
   readonly grants = new Map<string, Noted & { organisation: string }>();
   readonly deployments = new Map<string, Noted & { number: number }>();
+  /** Deployment → what its `maxBatchSize` may be (0: none given): what was acknowledged last, and what came after that. */
+  readonly batchSizes = new Map<string, number[]>();
   readonly versions = new Map<number, { sha256: string; weight: number }>();
   /** What the alias may name: the version it was last moved to, and those on their way after that. */
   alias: number[] = [];
@@ -110,6 +112,7 @@ export class Diary {
       () => this.#end(this.grants, live(this.grants).slice(1), ({ id }) => cw.grants.revoke(model, id)),
       () => (numbers.length < 12 ? this.#import(cw) : Promise.resolve()),
       () => this.#moveAlias(cw, any),
+      () => this.#changeSettings(cw, live(this.deployments)[0]?.id),
       () => (live(this.deployments).length < 4 ? this.#deploy(cw, any) : Promise.resolve()),
       () =>
         this.#end(this.deployments, live(this.deployments).slice(1), ({ id }) => cw.deployments.remove(id)),
@@ -178,7 +181,8 @@ export class Diary {
 
   async #moveAlias(cw: Commonwatt, number: number): Promise<void> {
     this.alias.push(number);
-    await cw.models.setAlias(model, 'candidate', number);
+    // It answers requests, so it only moves to what is served; that becomes a deployment then.
+    await cw.models.setAlias(model, 'candidate', number, { deploy: true });
     this.alias = [number];
     this.#changed();
   }
@@ -186,6 +190,15 @@ export class Diary {
   async #deploy(cw: Commonwatt, number: number): Promise<void> {
     const { id } = await cw.deployments.create({ model: `${model}:${number}` });
     this.deployments.set(id, { id, number, fate: 'there' });
+    this.#changed();
+  }
+
+  async #changeSettings(cw: Commonwatt, id: string | undefined): Promise<void> {
+    if (id === undefined) return;
+    const maxBatchSize = 1 + Math.floor(Math.random() * 64);
+    this.batchSizes.set(id, [...(this.batchSizes.get(id) ?? [0]), maxBatchSize]);
+    await cw.deployments.change(id, { maxBatchSize });
+    this.batchSizes.set(id, [maxBatchSize]);
     this.#changed();
   }
 
@@ -287,10 +300,15 @@ export class Diary {
     )
       wrong(`the alias names ${named} and not one of ${this.alias}`);
     this.alias = named === undefined ? [] : [named];
-    for (const { id, version, state } of deployments) {
+    for (const { id, version, state, settings } of deployments) {
+      const sizes = this.batchSizes.get(id) ?? [0];
+      const { maxBatchSize = 0 } = settings ?? {};
+      if (!sizes.includes(maxBatchSize))
+        wrong(`deployment ${id} computes ${maxBatchSize} rows in one go and not one of ${sizes}`);
+      this.batchSizes.set(id, [maxBatchSize]);
       if (!this.deployments.has(id)) this.deployments.set(id, { id, number: version, fate: 'there' });
       const answer = await inferOnce(baseUrl, this.#owner, version, () => this.sent++);
-      if (state !== 'ready' || answer.value !== this.versions.get(version)?.weight)
+      if ((state !== 'ready' && state !== 'idle') || answer.value !== this.versions.get(version)?.weight)
         wrong(`deployment of version ${version} is ${state} and answers ${answer.status} ${answer.text}`);
       else this.answered.set(answer.requestId, Date.now());
     }
