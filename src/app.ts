@@ -32,6 +32,7 @@ import { isEnsemble } from './serve/ensemble-plan.ts';
 import { Ensembles } from './serve/ensembles.ts';
 import { memoryBudget } from './serve/memory.ts';
 import { serveMetrics } from './serve/metrics.ts';
+import { AnswerCache } from './serve/reuse.ts';
 import { Runners } from './serve/runner/runners.ts';
 import { ArtifactStore, wrappingKeys } from './storage/artifacts.ts';
 import { openDiskBlobs } from './storage/blobs.ts';
@@ -131,6 +132,7 @@ async function build(
     runners,
     maxBatchSize: config.maxBatchSize,
     maxQueue: config.maxQueue,
+    answers: new AnswerCache(config.cacheBytes),
     memoryBudgetBytes: memoryBudget(config.memoryBudgetBytes),
     loadTimeoutMs: config.loadTimeoutS * 1000,
     defaults: config.deployments,

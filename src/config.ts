@@ -53,6 +53,12 @@ export const configSchema = z.strictObject({
   /** Rows computed in one go, and requests that may wait for one deployment. */
   maxBatchSize: z.coerce.number().int().positive().default(128),
   maxQueue: z.coerce.number().int().positive().default(4096),
+  /** Answers that are kept to be used again, bytes over all models; 0: none. */
+  cacheBytes: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(64 * 1024 * 1024),
   /** Bytes that models may hold in memory; auto: half of what this host or its container has. */
   memoryBudgetBytes: z.union([z.literal('auto'), z.coerce.number().int().positive()]).default('auto'),
   /** How long a request waits for a model that is loaded for it, s. */
@@ -79,6 +85,7 @@ const environment: Record<string, readonly [keyof Config, string?]> = {
   COMMONWATT_LOG_LEVEL: ['logLevel'],
   COMMONWATT_MAX_BODY_BYTES: ['maxBodyBytes'],
   COMMONWATT_MAX_BATCH_SIZE: ['maxBatchSize'],
+  COMMONWATT_CACHE_BYTES: ['cacheBytes'],
   COMMONWATT_MEMORY_BUDGET_BYTES: ['memoryBudgetBytes'],
   COMMONWATT_LOAD_TIMEOUT_S: ['loadTimeoutS'],
   COMMONWATT_RUNNERS: ['runners'],

@@ -18,6 +18,8 @@ export interface TensorSpec {
 export interface ModelSignature {
   inputs: TensorSpec[];
   outputs: TensorSpec[];
+  /** false: the same inputs may give other outputs, so that no answer is used twice. Not there: they never do. */
+  deterministic?: false;
 }
 
 export interface ModelRecord {

@@ -8,7 +8,7 @@
 import { CommonwattError } from '../errors.ts';
 import { gather } from './batch.ts';
 import type { BatchTarget } from './batcher.ts';
-import { type Poisoned, poisonedError } from './poisoned.ts';
+import { poisonedError } from './poisoned.ts';
 import type { Computed } from './runner/replica.ts';
 import { deadlineExceeded, type Waiting } from './waiting.ts';
 
@@ -17,7 +17,7 @@ const crashesOfVersion = 3;
 
 export interface ApartOptions {
   target: Pick<BatchTarget, 'runAlone'>;
-  poisoned: Poisoned;
+  poison(waiting: Waiting): void;
   /** The version has answered other requests before. */
   hasAnswered: boolean;
   deliver(waiting: Waiting, computed: Computed, startedAt: number): void;
@@ -27,7 +27,7 @@ export interface ApartOptions {
 export async function tryApart(
   batch: readonly Waiting[],
   crash: unknown,
-  { target, poisoned, hasAnswered, deliver, fail }: ApartOptions,
+  { target, poison, hasAnswered, deliver, fail }: ApartOptions,
 ): Promise<void> {
   const crashed: Waiting[] = [];
   let answered = 0;
@@ -59,7 +59,7 @@ export async function tryApart(
   for (const waiting of crashed) {
     if (versionIsAtFault) fail(waiting, last);
     else {
-      poisoned.add(waiting.inputs, performance.now());
+      poison(waiting);
       fail(waiting, poisonedError());
     }
   }

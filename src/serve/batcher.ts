@@ -49,6 +49,8 @@ export interface BatcherOptions {
   statistics?: ModelStatistics;
   /** The server's kept answers; without it nothing is computed once for several. */
   answers?: AnswerCache;
+  /** The server's requests that are refused, so that unloading a model does not forget them. */
+  poisoned?: Poisoned;
   log?: { warn(fields: object, message: string): void };
 }
 
@@ -64,6 +66,7 @@ export class Batcher implements Engine {
   readonly #maxRows: number;
   readonly #pace = new Pace();
   readonly #delivery: Delivery;
+  readonly #versionId: string;
   readonly #poisoned: Poisoned;
   readonly #reuse: Reuse | undefined;
   #batchable: boolean;
@@ -90,11 +93,11 @@ export class Batcher implements Engine {
       turn: Math.ceil(this.#maxRows / 4),
     });
     this.statistics = options.statistics ?? emptyStatistics();
-    const versionId = target.versionId ?? `${target.use.modelId}:${target.use.version}`;
-    this.#poisoned = new Poisoned(versionId);
+    this.#versionId = target.versionId ?? `${target.use.modelId}:${target.use.version}`;
+    this.#poisoned = options.poisoned ?? new Poisoned();
     this.#reuse =
       options.answers && target.deterministic === true && settings.cache.enabled
-        ? new Reuse(options.answers, versionId, settings)
+        ? new Reuse(options.answers, this.#versionId, settings)
         : undefined;
     this.#delivery = new Delivery({
       use: target.use,
@@ -121,7 +124,8 @@ export class Batcher implements Engine {
     }
     const waiting = new Waiting(call, this.#terms(call, now), resolve, reject);
     if (waiting.deadlineAt <= now) this.#refuse('fail', deadlineExceeded(), reject);
-    else if (this.#poisoned.has(call.inputs, now)) this.#refuse('fail', poisonedError(), reject);
+    else if (this.#poisoned.has(this.#versionId, call.inputs, now))
+      this.#refuse('fail', poisonedError(), reject);
     else if (!this.#reused(waiting, now)) this.#enqueue(waiting, now);
   }
 
@@ -406,7 +410,7 @@ export class Batcher implements Engine {
   async #tryApart(batch: readonly Waiting[], crash: unknown): Promise<void> {
     await tryApart(batch, crash, {
       target: this.#target,
-      poisoned: this.#poisoned,
+      poison: ({ inputs }) => this.#poisoned.add(this.#versionId, inputs, performance.now()),
       hasAnswered: this.statistics.executionCount > 0,
       deliver: (waiting, computed, startedAt) => this.#deliver([waiting], waiting.rows, computed, startedAt),
       fail: (waiting, error) => this.#fail(waiting, error),

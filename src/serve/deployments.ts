@@ -11,6 +11,7 @@ import type { BatcherOptions } from './batcher.ts';
 import { ComposedPlace } from './composed-place.ts';
 import { type Deployment, deploymentOf, eventOf, type Live, reservationsOf } from './live.ts';
 import type { Composers, Place } from './place.ts';
+import { Poisoned } from './poisoned.ts';
 import { ReplicaPlace, sameReplica } from './replica-place.ts';
 import { Residency } from './residency.ts';
 import { notServed, Routes } from './routes.ts';
@@ -73,6 +74,7 @@ export class Deployments implements Serving {
   readonly residency: Residency;
   readonly #live = new Map<string, Live>();
   readonly #routes = new Routes<Live>();
+  readonly #poisoned = new Poisoned();
   /** versionId → its deployment that is being made. */
   readonly #creating = new Map<string, Promise<Deployment>>();
   #reserving = false;
@@ -330,7 +332,7 @@ export class Deployments implements Serving {
       version: version.number,
       signature: version.signature,
       settings: this.#effective(given),
-      deterministic: true,
+      deterministic: version.signature.deterministic !== false,
     };
     const use = {
       modelId: model.id,
@@ -357,7 +359,8 @@ export class Deployments implements Serving {
     if (compose) return new ComposedPlace(compose, { model, version, served, bytes });
     const pardon = (versionId: string) => runners.pardon(versionId);
     const { residency } = this;
-    const batcher = { accountant, maxBatchSize, maxQueue, log, ...(answers ? { answers } : {}) };
+    const poisoned = this.#poisoned;
+    const batcher = { accountant, maxBatchSize, maxQueue, poisoned, log, ...(answers ? { answers } : {}) };
     const parts = { ...batcher, residency, use, artifactBytes, bytes, pardon };
     return new ReplicaPlace(parts, served, before instanceof ReplicaPlace ? before : undefined);
   }

@@ -11,26 +11,24 @@ const maxRemembered = 10_000;
 const rememberedMs = 10 * 60_000;
 
 export class Poisoned {
-  readonly #versionId: string;
   /** Digest → until when, oldest first. */
   readonly #until = new Map<string, number>();
+  /** Versions of which some may be remembered: requests of others are not even looked at. */
+  readonly #versions = new Set<string>();
 
-  constructor(versionId: string) {
-    this.#versionId = versionId;
-  }
-
-  /** Free while nothing is remembered. */
-  has(inputs: readonly Tensor[], now: number): boolean {
-    if (this.#until.size === 0) return false;
-    const digest = this.#digest(inputs);
+  has(versionId: string, inputs: readonly Tensor[], now: number): boolean {
+    if (this.#until.size === 0 || !this.#versions.has(versionId)) return false;
+    const digest = digestOf(versionId, inputs);
     const until = this.#until.get(digest);
     if (until === undefined || until > now) return until !== undefined;
     this.#until.delete(digest);
+    if (this.#until.size === 0) this.#versions.clear();
     return false;
   }
 
-  add(inputs: readonly Tensor[], now: number): void {
-    const digest = this.#digest(inputs);
+  add(versionId: string, inputs: readonly Tensor[], now: number): void {
+    const digest = digestOf(versionId, inputs);
+    this.#versions.add(versionId);
     this.#until.delete(digest);
     this.#until.set(digest, now + rememberedMs);
     for (const oldest of this.#until.keys()) {
@@ -38,12 +36,12 @@ export class Poisoned {
       this.#until.delete(oldest);
     }
   }
+}
 
-  #digest(inputs: readonly Tensor[]): string {
-    const hash = createHash('sha256');
-    for (const part of [this.#versionId, ...inputParts(inputs)]) hash.update(lengthPrefix(part)).update(part);
-    return hash.digest('base64');
-  }
+function digestOf(versionId: string, inputs: readonly Tensor[]): string {
+  const hash = createHash('sha256');
+  for (const part of [versionId, ...inputParts(inputs)]) hash.update(lengthPrefix(part)).update(part);
+  return hash.digest('base64');
 }
 
 export function poisonedError(): CommonwattError {

@@ -112,7 +112,7 @@ export class ReplicaPlace implements Place {
   }
 
   #newBatcher(): Batcher {
-    const { residency, accountant, use, maxBatchSize, maxQueue, answers, log } = this.#parts;
+    const { residency, use } = this.#parts;
     const { settings, signature, versionId, deterministic } = this.#served;
     this.#statistics ??= emptyStatistics();
     const resident = this.#resident;
@@ -129,14 +129,7 @@ export class ReplicaPlace implements Place {
       run: async (inputs) => (resident.replica ?? (await residency.load(resident))).run(inputs),
       runAlone: async (inputs) => (resident.replica ?? (await residency.load(resident))).runAlone(inputs),
     };
-    return new Batcher(target, {
-      maxBatchSize,
-      maxQueue,
-      accountant,
-      statistics: this.#statistics,
-      ...(answers ? { answers } : {}),
-      ...(log ? { log } : {}),
-    });
+    return new Batcher(target, { ...this.#parts, statistics: this.#statistics });
   }
 }
 
