@@ -5,6 +5,7 @@ import type { ModelSignature, TensorSpec } from '../models.ts';
 import { quote } from '../names.ts';
 import type { LayerInfo } from './chain.ts';
 import { type ModelProto, ModelProtoSchema, TensorProto_DataType, type ValueInfoProto } from './onnx_pb.ts';
+import { isDeterministic } from './onnx-deterministic.ts';
 import { allNodes, allTensors, checkTensor, datatypes, elementsOf } from './onnx-tensors.ts';
 import { damagedOnnx, type WeighLimits, weighOnnx } from './onnx-weigh.ts';
 
@@ -49,7 +50,8 @@ export function inspectOnnx(bytes: Uint8Array, limits: WeighLimits): InspectedOn
     return { name: node.name || `${node.opType}_${i}`, type: node.opType, parameters };
   });
   const parameters = [...sizes.values()].reduce((sum, size) => sum + size, 0);
-  return { signature: { inputs, outputs }, layers, parameters };
+  const signature = { inputs, outputs, ...(isDeterministic(model) ? {} : { deterministic: false as const }) };
+  return { signature, layers, parameters };
 }
 
 function decode(bytes: Uint8Array): ModelProto {
