@@ -3,7 +3,7 @@
  * client to close, so that idle connections need not be cut while a request may be on its way to them.
  */
 import type { RequestListener, Server, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import { Server as NetServer, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** How long clients are still heard that have not been told yet; each is told with its next answer. */
@@ -37,9 +37,11 @@ export class Draining {
     };
   }
 
-  /** `close` stops taking connections. Resolves when none is left; after `limitMs` what is left is cut. */
+  /** Takes no more connections; after clients have been told, `close` ends what waits for them. Resolves when none is left. */
   async drain(server: Server, close: () => Promise<unknown>, limitMs: number): Promise<void> {
     this.#begun = true;
+    // Only the listening ends: who connects now is refused before anything was asked. Idle connections live on.
+    NetServer.prototype.close.call(server);
     for (const response of this.#responses) askToClose(response);
     for (let waited = 0; waited < tellingMs && this.#sockets.size > 0; waited += lookAgainMs)
       await sleep(lookAgainMs);

@@ -19,6 +19,7 @@ import { Registry } from '../../models/registry.ts';
 import type { InferCall, Inference, ServedVersion, Serving } from '../../serve/serve.ts';
 import { defaultSettings } from '../../serve/settings.ts';
 import { emptyStatistics } from '../../serve/statistics.ts';
+import { openGateways } from '../gateways/gateways.ts';
 import { createHttp } from '../http.ts';
 import { fastDoor } from './fast.ts';
 import { houseDesk } from './fast-desk.ts';
@@ -29,7 +30,8 @@ let owner: string;
 let guest: string;
 let grantId: string;
 let modelId: string;
-let doors: { quick: number; ordinary: number };
+/** Ports: the quick way in this process, the ordinary door, and two door processes before it. */
+let doors: { quick: number; ordinary: number; far: number };
 /** How many requests the ordinary door saw behind the quick one. */
 let passedOn = 0;
 const stops: (() => Promise<void>)[] = [];
@@ -157,18 +159,36 @@ beforeAll(async () => {
         passedOn += 1;
         given(request, response);
       };
-      return fastDoor({ desk: houseDesk(house), ordinary: counted, log, maxBodyBytes: house.maxBodyBytes, draining });
+      return fastDoor({
+        desk: houseDesk(house),
+        ordinary: counted,
+        log,
+        maxBodyBytes: house.maxBodyBytes,
+        draining,
+      });
     },
   });
   await http.app.register(inferenceRoutes, house);
   await http.app.listen({ host: '127.0.0.1', port: 0 });
   const plain = createServer({ keepAliveTimeout: 72_000 }, ordinary).listen(0, '127.0.0.1');
   await once(plain, 'listening');
+  const gateways = await openGateways({
+    count: 2,
+    host: '127.0.0.1',
+    port: 0,
+    ordinary,
+    house,
+    log,
+    logLevel: 'silent',
+    changed: () => {},
+  });
   doors = {
     quick: (http.app.server.address() as AddressInfo).port,
     ordinary: (plain.address() as AddressInfo).port,
+    far: gateways.port,
   };
   stops.push(
+    () => gateways.drain(),
     async () => {
       plain.close();
       plain.closeAllConnections();
@@ -243,6 +263,7 @@ function comparable({ status, headers, body }: Got) {
 async function both(sent: Sent) {
   const quick = comparable(await send(doors.quick, sent));
   expect(quick).toEqual(comparable(await send(doors.ordinary, sent)));
+  expect(comparable(await send(doors.far, sent))).toEqual(quick);
   return quick;
 }
 
@@ -258,7 +279,11 @@ const rows = (count: number) => ({
   ],
 });
 const as = (key: string) => ({ authorization: `Bearer ${key}` });
-const remember = () => send(doors.quick, { headers: as(owner), body: JSON.stringify(rows(1)) });
+/** Until the door knows key and model: what comes before goes the ordinary way. */
+const remember = async (way: 'quick' | 'far' = 'quick') => {
+  for (let times = 0; times < 6; times++)
+    await send(doors[way], { headers: as(owner), body: JSON.stringify(rows(1)) });
+};
 
 /** A body with its second input in binary. */
 function binary(count: number, lie = 0): Sent {
@@ -442,16 +467,16 @@ const head = (length: number, more = '') =>
 const idOf = (at: number) => JSON.stringify({ ...rows(1), id: `n${at}` });
 const idsIn = (text: string) => [...text.matchAll(/"id":"n(\d+)"/g)].map(([, at]) => Number(at));
 
-describe('HTTP', () => {
+describe.each(['quick', 'far'] as const)('HTTP, %s', (way) => {
   it('pipelined requests are answered in order, though the first takes longest', async () => {
-    await remember();
+    await remember(way);
     compute = async (call) => {
       await sleep(calls.indexOf(call) === 0 ? 60 : 1);
       return adds(call);
     };
     calls.length = 0;
     const all = [0, 1, 2, 3, 4].map((at) => head(Buffer.byteLength(idOf(at))) + idOf(at)).join('');
-    const text = await talk(doors.quick, [`${all}GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n`], (got) =>
+    const text = await talk(doors[way], [`${all}GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n`], (got) =>
       got.includes('"live"'),
     );
     expect(idsIn(text)).toEqual([0, 1, 2, 3, 4]);
@@ -459,26 +484,26 @@ describe('HTTP', () => {
   });
 
   it('a body that dribbles in is read whole', async () => {
-    await remember();
+    await remember(way);
     const body = idOf(7);
     const pieces = [head(body.length), body.slice(0, 10), body.slice(10, 11), body.slice(11)];
-    expect(idsIn(await talk(doors.quick, pieces, (got) => got.includes('"n7"')))).toEqual([7]);
+    expect(idsIn(await talk(doors[way], pieces, (got) => got.includes('"n7"')))).toEqual([7]);
   });
 
   it('100-continue is answered before the body is sent', async () => {
-    await remember();
+    await remember(way);
     const body = idOf(1);
-    const text = await talk(doors.quick, [head(body.length, 'expect: 100-continue\r\n'), body], (got) =>
+    const text = await talk(doors[way], [head(body.length, 'expect: 100-continue\r\n'), body], (got) =>
       got.includes('"n1"'),
     );
     expect(text).toMatch(/^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 OK\r\n/);
   });
 
   it('connection: close and HTTP/1.0 are closed after the answer', async () => {
-    await remember();
+    await remember(way);
     const body = idOf(1);
     const closes = async (text: string) => {
-      const socket = connect(doors.quick, '127.0.0.1');
+      const socket = connect(doors[way], '127.0.0.1');
       let received = '';
       socket.on('data', (chunk) => {
         received += chunk;
@@ -492,17 +517,17 @@ describe('HTTP', () => {
   });
 
   it('a caller that leaves cancels what it asked for, all of it, and nothing else', async () => {
-    await remember();
+    await remember(way);
     calls.length = 0;
     compute = (call) =>
       new Promise((resolve, reject) => {
         call.onCancel = () => reject(new CommonwattError('CANCELLED', 'left'));
         setTimeout(() => resolve(adds(call)), 300);
       });
-    const socket = connect(doors.quick, '127.0.0.1');
+    const socket = connect(doors[way], '127.0.0.1');
     const body = idOf(1);
     socket.write((head(body.length) + body).repeat(2));
-    const stays = send(doors.quick, { headers: as(owner), body });
+    const stays = send(doors[way], { headers: as(owner), body });
     for (let tries = 0; tries < 200 && calls.length < 3; tries++) await sleep(5);
     expect(calls).toHaveLength(3);
     socket.destroy();
@@ -511,9 +536,9 @@ describe('HTTP', () => {
   });
 
   it('a revoked key is refused by the next request on the same connection', async () => {
-    const { key, principal } = await platform.member(await platform.gate.authenticate(owner), 'carol');
-    await send(doors.quick, { headers: as(key), body: idOf(1) });
-    expect((await send(doors.quick, { headers: as(key), body: idOf(1) })).status).toBe(200);
+    const { key, principal } = await platform.member(await platform.gate.authenticate(owner), `carol-${way}`);
+    await send(doors[way], { headers: as(key), body: idOf(1) });
+    expect((await send(doors[way], { headers: as(key), body: idOf(1) })).status).toBe(200);
     await platform.identity.revokeKey(principal, principal.keyId);
     expect((await both({ headers: as(key), body: idOf(1) })).status).toBe(401);
   });
@@ -523,11 +548,11 @@ describe('HTTP', () => {
       const grant = (await platform.grants.list(modelId)).find(({ id }) => id === grantId);
       return grant && platform.gate.usedInPeriod(grant);
     };
-    await send(doors.quick, { headers: as(guest), body: idOf(1) });
+    await send(doors[way], { headers: as(guest), body: idOf(1) });
     const before = (await used()) ?? 0;
-    await send(doors.quick, { headers: as(guest), body: '{' });
+    await send(doors[way], { headers: as(guest), body: '{' });
     expect(await used()).toBe(before);
-    await send(doors.quick, { headers: as(guest), body: idOf(1) });
+    await send(doors[way], { headers: as(guest), body: idOf(1) });
     expect(await used()).toBe(before + 1);
   });
 });
