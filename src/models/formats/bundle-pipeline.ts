@@ -46,7 +46,8 @@ export function inspectPipeline(
   }
   files.unshift([pipelineFiles.manifest, Buffer.from(JSON.stringify(manifest))]);
   files.push([pipelineFiles.model, onnx]);
-  return { signature: { inputs, outputs: outputsOf(parts, manifest) }, onnx: writeZip(files) };
+  const outputs = outputsOf(parts, manifest);
+  return { signature: { ...signature, inputs, outputs }, onnx: writeZip(files) };
 }
 
 function bytesInput(name: string): TensorSpec {

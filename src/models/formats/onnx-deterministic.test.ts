@@ -1,5 +1,6 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { expect, it } from 'vitest';
+import { inspectArtifact } from './formats.ts';
 import {
   type AttributeProto,
   type GraphProtoSchema,
@@ -58,4 +59,27 @@ it('looks into branches, loops and functions', () => {
     functions: [{ name: 'Mine', domain: 'mine', node: [node('RandomNormal')] }],
   });
   expect(isDeterministic(withFunction)).toBe(false);
+});
+
+it('is known of what is imported', async () => {
+  const port = (name: string) => ({
+    name,
+    type: {
+      value: {
+        case: 'tensorType' as const,
+        value: { elemType: TensorProto_DataType.FLOAT, shape: { dim: [] } },
+      },
+    },
+  });
+  const signatureWith = async (opType: string) => {
+    const graph = { name: 'g', node: [node(opType, ['x'])], input: [port('x')], output: [port('y')] };
+    const bytes = create(ModelProtoSchema, {
+      irVersion: 8n,
+      opsetImport: [{ domain: '', version: 17n }],
+      graph,
+    });
+    return (await inspectArtifact(Buffer.from(toBinary(ModelProtoSchema, bytes)))).signature;
+  };
+  expect((await signatureWith('RandomNormalLike')).deterministic).toBe(false);
+  expect((await signatureWith('Relu')).deterministic).toBeUndefined();
 });
