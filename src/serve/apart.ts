@@ -44,11 +44,13 @@ export async function tryApart(
       continue;
     }
     try {
-      const computed = await target.runAlone(gather([waiting], waiting.rows));
+      const computed = await target.runAlone(gather([waiting], waiting.rows), () => admitBatch([waiting]));
       answered++;
       deliver(waiting, computed, startedAt);
     } catch (error) {
-      if (isCrash(error)) {
+      if (error instanceof Thinned) {
+        if (waiting.wanted) fail(waiting, deadlineExceeded());
+      } else if (isCrash(error)) {
         last = error;
         crashed.push(waiting);
       } else fail(waiting, error);
@@ -63,6 +65,15 @@ export async function tryApart(
       fail(waiting, poisonedError());
     }
   }
+}
+
+/** Some of a batch are not to be computed any more: it goes without them. */
+export class Thinned extends Error {}
+
+/** Asked just before a batch is sent. Throws Thinned when somebody has left or expired meanwhile. */
+export function admitBatch(batch: readonly Waiting[]): void {
+  const now = performance.now();
+  for (const waiting of batch) if (!waiting.wanted || waiting.deadlineAt <= now) throw new Thinned();
 }
 
 export function isCrash(error: unknown): boolean {

@@ -149,6 +149,39 @@ describe('a batcher', () => {
     expect([...bookedIds(), ...loaded.bookedIds()]).toEqual(['long', 'after']);
   });
 
+  it('asks again just before it sends, when a batch had to wait for its runner to come back', async () => {
+    let back = () => {};
+    const computed: number[] = [];
+    const run = async (inputs: readonly TensorParts[], admit: () => void) => {
+      await new Promise<void>((resolve) => {
+        back = resolve;
+      });
+      admit();
+      computed.push(...valuesOf(inputs));
+      return doubled(inputs);
+    };
+    const { batcher, bookedIds } = doubler({ target: { run } });
+    const left = callOf([1], 'left');
+    const answers = Promise.allSettled([
+      batcher.infer(left),
+      batcher.infer(callOf([2], 'late', { deadlineAtMs: performance.now() + 5 })),
+      batcher.infer(callOf([3], 'here')),
+    ]);
+    await turn();
+    left.cancel();
+    await sleep(8);
+    back();
+    await turn();
+    back();
+    expect(await answers).toMatchObject([
+      { reason: { code: 'CANCELLED' } },
+      { reason: { code: 'DEADLINE_EXCEEDED' } },
+      { status: 'fulfilled' },
+    ]);
+    expect(computed).toEqual([3]);
+    expect(bookedIds()).toEqual(['here']);
+  });
+
   it('fails whatever waits for a model that cannot be loaded, and tries again with the next request', async () => {
     let broken = true;
     const awake = () => (broken ? Promise.reject(new CommonwattError('CORRUPT_MODEL', 'no')) : undefined);

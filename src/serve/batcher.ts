@@ -9,7 +9,7 @@
 import type { Accountant, ModelUse } from '../energy/energy.ts';
 import { CommonwattError } from '../errors.ts';
 import type { TensorParts } from '../runtimes/frames.ts';
-import { isCrash, isRefusal, tryApart } from './apart.ts';
+import { admitBatch, isCrash, isRefusal, Thinned, tryApart } from './apart.ts';
 import { batchRows, gather, rowForRow } from './batch.ts';
 import { Delivery } from './delivery.ts';
 import { Pace } from './pace.ts';
@@ -35,9 +35,10 @@ export interface BatchTarget {
   readonly parallelism?: number;
   /** Asked before a batch is taken: undefined when a copy is in memory, else what to wait for; it rejects when none can be loaded. */
   awake?(): Promise<void> | undefined;
-  run(inputs: readonly TensorParts[]): Promise<Computed>;
+  /** `admit` is asked just before the batch is sent, which may be after a wait; what it throws is thrown. */
+  run(inputs: readonly TensorParts[], admit: () => void): Promise<Computed>;
   /** One request alone in a runner of its own, after a crash (see `Replica.runAlone`). */
-  runAlone(inputs: readonly TensorParts[]): Promise<Computed>;
+  runAlone(inputs: readonly TensorParts[], admit: () => void): Promise<Computed>;
 }
 
 export interface BatcherOptions {
@@ -353,8 +354,9 @@ export class Batcher implements Engine {
     const startedAt = performance.now();
     let computed: Computed;
     try {
-      computed = await this.#target.run(gather(batch, rows));
+      computed = await this.#target.run(gather(batch, rows), () => admitBatch(batch));
     } catch (error) {
+      if (error instanceof Thinned) return this.#computeWanted(batch);
       if (isCrash(error)) throw error;
       if (isRefusal(error) && batch.length > 1) return this.#halve(batch);
       for (const waiting of batch) this.#fail(waiting, error);
@@ -383,17 +385,16 @@ export class Batcher implements Engine {
   /** One bad input must not fail its mates: the halves are tried, and theirs, until it is alone. */
   async #halve(batch: readonly Waiting[]): Promise<void> {
     const middle = batch.length >> 1;
-    for (const half of [batch.slice(0, middle), batch.slice(middle)]) {
-      const wanted = this.#stillWanted(half);
-      if (wanted.length > 0) await this.#compute(wanted);
-    }
+    for (const half of [batch.slice(0, middle), batch.slice(middle)]) await this.#computeWanted(half);
   }
 
   async #oneByOne(batch: readonly Waiting[]): Promise<void> {
-    for (const waiting of batch) {
-      const wanted = this.#stillWanted([waiting]);
-      if (wanted.length > 0) await this.#compute(wanted);
-    }
+    for (const waiting of batch) await this.#computeWanted([waiting]);
+  }
+
+  async #computeWanted(batch: readonly Waiting[]): Promise<void> {
+    const wanted = this.#stillWanted(batch);
+    if (wanted.length > 0) await this.#compute(wanted);
   }
 
   /** Of what is to be computed once more. */

@@ -126,8 +126,9 @@ export class ReplicaPlace implements Place {
         return Math.max(1, resident.replica?.parallelism ?? 1);
       },
       awake: () => residency.wake(resident),
-      run: async (inputs) => (resident.replica ?? (await residency.load(resident))).run(inputs),
-      runAlone: async (inputs) => (resident.replica ?? (await residency.load(resident))).runAlone(inputs),
+      run: async (inputs, admit) => (resident.replica ?? (await residency.load(resident))).run(inputs, admit),
+      runAlone: async (inputs, admit) =>
+        (resident.replica ?? (await residency.load(resident))).runAlone(inputs, admit),
     };
     return new Batcher(target, { ...this.#parts, statistics: this.#statistics });
   }

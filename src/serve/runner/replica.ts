@@ -31,12 +31,15 @@ export interface Replica {
   readonly runnerPids: readonly number[];
   /** Batches that can be computed at the same time: the copies that are ready. */
   readonly parallelism: number;
-  /** Computes one batch. Throws RUNNER_FAILED when the runner dies, hangs or runs out of memory meanwhile. */
-  run(inputs: readonly TensorParts[]): Promise<Computed>;
+  /**
+   * Computes one batch. Throws RUNNER_FAILED when the runner dies, hangs or runs out of memory meanwhile, and what
+   * `admit` throws: it is asked each time just before the batch is sent, however long that had to wait.
+   */
+  run(inputs: readonly TensorParts[], admit?: () => void): Promise<Computed>;
   /**
    * Computes in a runner of its own, started for it: what was in flight when a runner died is tried again so, one
    * request at a time, where it can hurt nobody else. Throws RUNNER_FAILED when that runner dies, too.
    */
-  runAlone(inputs: readonly TensorParts[]): Promise<Computed>;
+  runAlone(inputs: readonly TensorParts[], admit?: () => void): Promise<Computed>;
   unload(): Promise<void>;
 }

@@ -62,11 +62,12 @@ export class Version implements Replica {
     return { state: failure ? 'failed' : 'loading', reason: failure?.message ?? null, memoryBytes: 0 };
   }
 
-  async run(inputs: readonly TensorParts[]): Promise<Computed> {
+  async run(inputs: readonly TensorParts[], admit?: () => void): Promise<Computed> {
     for (let moves = 0; ; moves++) {
       const copy = this.#leastBusy() ?? (await this.#readyAgain());
       const { process } = copy;
       if (!process) continue;
+      admit?.();
       try {
         const computed = await copy.run(process, inputs);
         this.copies.get(copy)?.worked();
@@ -82,10 +83,13 @@ export class Version implements Replica {
     }
   }
 
-  async runAlone(inputs: readonly TensorParts[]): Promise<Computed> {
+  async runAlone(inputs: readonly TensorParts[], admit?: () => void): Promise<Computed> {
     const { quarantine, versionId, computeAlone, onStrike } = this.parts;
     try {
-      const computed = await computeAlone(inputs, () => this.#admit());
+      const computed = await computeAlone(inputs, () => {
+        this.#admit();
+        admit?.();
+      });
       quarantine.answered(versionId);
       return computed;
     } catch (error) {
