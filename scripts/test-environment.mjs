@@ -63,14 +63,18 @@ function isExecutable(path) {
   }
 }
 
-/** Makes .test-env from test/python/requirements.txt, again when that file changed. Returns its python. */
+/** Makes .test-env from the requirements in test/python, again when they changed. Returns its python. */
 export async function pythonEnvironment() {
   if (process.env.COMMONWATT_TEST_PYTHON) return process.env.COMMONWATT_TEST_PYTHON;
   const requirements = join(root, 'test/python/requirements.txt');
+  const bare = join(root, 'test/python/requirements-bare.txt');
   const folder = join(root, '.test-env');
   const stamp = join(folder, '.requirements');
   const python = join(folder, 'bin/python');
-  const hash = createHash('sha256').update(readFileSync(requirements)).digest('hex');
+  const hash = createHash('sha256')
+    .update(readFileSync(requirements))
+    .update(readFileSync(bare))
+    .digest('hex');
   if (existsSync(python) && existsSync(stamp) && readFileSync(stamp, 'utf8') === hash) return python;
   const started = Date.now();
   say('making the Python environment of the tests, .test-env (once; some minutes)');
@@ -78,23 +82,17 @@ export async function pythonEnvironment() {
   const system = await systemPython();
   if (succeeds(system, ['-c', 'import ensurepip, venv'])) {
     await runQuietly(system, ['-m', 'venv', folder]);
-    await runQuietly(python, [
-      '-m',
-      'pip',
-      'install',
-      '--quiet',
-      '--disable-pip-version-check',
-      '-r',
-      requirements,
-    ]);
-  } else await withUv(system, folder, requirements);
+    const install = ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check'];
+    await runQuietly(python, [...install, '-r', requirements]);
+    await runQuietly(python, [...install, '--no-deps', '-r', bare]);
+  } else await withUv(system, folder, requirements, bare);
   writeFileSync(stamp, hash);
   say(`Python environment made in ${seconds(started)}`);
   return python;
 }
 
 /** Debian splits ensurepip off Python; uv makes environments without it. */
-async function withUv(system, folder, requirements) {
+async function withUv(system, folder, requirements, bare) {
   const own = findProgram('uv');
   const temporary = own ? null : mkdtempSync(join(tmpdir(), 'commonwatt-uv-'));
   try {
@@ -107,15 +105,9 @@ async function withUv(system, folder, requirements) {
     }
     const uv = own ?? join(temporary, 'bin/uv');
     await runQuietly(uv, ['venv', '--quiet', '--python', system, folder]);
-    await runQuietly(uv, [
-      'pip',
-      'install',
-      '--quiet',
-      '--python',
-      join(folder, 'bin/python'),
-      '-r',
-      requirements,
-    ]);
+    const install = ['pip', 'install', '--quiet', '--python', join(folder, 'bin/python')];
+    await runQuietly(uv, [...install, '-r', requirements]);
+    await runQuietly(uv, [...install, '--no-deps', '-r', bare]);
   } finally {
     if (temporary) rmSync(temporary, { recursive: true, force: true });
   }

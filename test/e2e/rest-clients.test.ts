@@ -26,6 +26,7 @@ const echoed: Datatype[] = [
 let server: ExampleServer;
 let rows: number[][];
 let expected: number[];
+let outputName: string;
 beforeAll(async () => {
   server = await startExampleServer();
   for (const datatype of echoed)
@@ -57,7 +58,8 @@ async function predictions(data: number[][]): Promise<number[]> {
     headers: { authorization: `Bearer ${example.owner.apiKey}` },
     body: JSON.stringify({ inputs: [{ name: 'input', shape: [3, 100], datatype: 'FP32', data }] }),
   });
-  const { outputs } = (await response.json()) as { outputs: { data: number[] }[] };
+  const { outputs } = (await response.json()) as { outputs: { name: string; data: number[] }[] };
+  outputName = outputs[0]?.name ?? '';
   return outputs[0]?.data ?? [];
 }
 
@@ -131,6 +133,35 @@ describe('the Python client of Triton', () => {
     });
   });
 });
+
+describe('the REST client of KServe', () => {
+  it('gets the same answers in every mix of JSON and binary data', () => {
+    const { example, baseUrl } = server;
+    const heard = JSON.parse(
+      runPython(
+        script('kserve_rest.py'),
+        [baseUrl, example.model, outputName, example.consumer.apiKey],
+        JSON.stringify(rows),
+      ),
+    );
+    expect(heard).toMatchObject({ live: true, ready: true, modelReady: true });
+    expect(Object.keys(heard.predictions)).toEqual(['True True', 'True False', 'False True', 'False False']);
+    for (const [form, answer] of Object.entries<KServeAnswer>(heard.predictions)) {
+      near(answer.output);
+      expect(answer).toMatchObject({ id: 'seven', binary: form.endsWith('True') });
+      expect(answer.energyWh).toBeGreaterThan(0);
+    }
+    near(heard.dict);
+    expect(heard.refused).toEqual({ noKey: 401, noModel: 404 });
+  });
+});
+
+interface KServeAnswer {
+  output: number[];
+  id: string;
+  binary: boolean;
+  energyWh: number;
+}
 
 function exampleRow(): number[] {
   const given: unknown = JSON.parse(readFileSync(new URL('row.json', import.meta.url), 'utf8'));
