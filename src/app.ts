@@ -119,6 +119,7 @@ async function build(
     processes: config.runners,
     threads: config.runnerThreads,
     memoryLimitBytes: config.runnerMemoryLimitBytes,
+    hangMs: config.runnerHangS * 1000,
     onChange: () => deployments.runnersChanged(),
   });
   const deployments = new Deployments({

@@ -66,8 +66,10 @@ export const configSchema = z.strictObject({
   /** Processes that compute, and threads of one computation; auto: as the host has cores. */
   runners: z.union([z.literal('auto'), z.coerce.number().int().min(1).max(64)]).default('auto'),
   runnerThreads: z.union([z.literal('auto'), z.coerce.number().int().min(1).max(256)]).default('auto'),
-  /** A runner that grows beyond is ended; null: a share of the host's memory. */
+  /** A runner that grows beyond is ended; null: four fifths of the memory of the host or its container. */
   runnerMemoryLimitBytes: z.coerce.number().int().positive().nullable().default(null),
+  /** A computation that takes longer is taken for a hang: its runner is ended, s. */
+  runnerHangS: z.coerce.number().positive().max(86_400).default(30),
   /** For what a deployment does not settle itself, e.g. `idleUnloadS: 60`. */
   deployments: givenSettings.prefault({}),
   energy: energySchema.prefault({}),
@@ -91,6 +93,7 @@ const environment: Record<string, readonly [keyof Config, string?]> = {
   COMMONWATT_RUNNERS: ['runners'],
   COMMONWATT_RUNNER_THREADS: ['runnerThreads'],
   COMMONWATT_RUNNER_MEMORY_LIMIT_BYTES: ['runnerMemoryLimitBytes'],
+  COMMONWATT_RUNNER_HANG_S: ['runnerHangS'],
   COMMONWATT_METER: ['energy', 'meter'],
   COMMONWATT_IDLE_W: ['energy', 'idleW'],
   COMMONWATT_MAX_W: ['energy', 'maxW'],

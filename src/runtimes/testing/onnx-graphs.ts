@@ -210,6 +210,21 @@ export function greedyModel(): Uint8Array {
   });
 }
 
+/** Eight products of matrices of 512 × 512 one after another: work that is worth several threads. */
+export function heavyModel(): Uint8Array {
+  const names = ['x', ...Array.from({ length: 7 }, (_, i) => `h${i}`), 'y'];
+  return onnxModel({
+    inputs: [['x', 'FP32', [-1, 512]]],
+    outputs: [['y', 'FP32', [-1, 512]]],
+    nodes: names.slice(1).map((name, i) => ({
+      op: 'MatMul',
+      inputs: [names[i] ?? '', 'kernel'],
+      outputs: [name],
+    })),
+    floats: { kernel: { shape: [512, 512], values: new Float32Array(512 * 512).fill(0.01) } },
+  });
+}
+
 function attribute(name: string, value: number | GraphProto | { type: Datatype }) {
   if (typeof value === 'number')
     return create(AttributeProtoSchema, { name, i: BigInt(value), type: AttributeProto_AttributeType.INT });

@@ -46,6 +46,11 @@ export class Alone {
     for (const { process, copy } of this.#rooms.values()) if (process?.alive) yield { process, copy };
   }
 
+  pidOf(versionId: string): number | undefined {
+    const process = this.#rooms.get(versionId)?.process;
+    return process?.alive ? process.pid : undefined;
+  }
+
   /** `admit` is asked when its turn has come. Throws what that throws, INVALID_TENSOR, OVERLOADED or RunnerDied. */
   run(source: CopySource, inputs: readonly TensorParts[], admit: () => void): Promise<Computed> {
     return this.#inTurn(source, admit, ({ copy }, process) => copy.run(process, inputs));

@@ -31,9 +31,9 @@ describe('the capacity of a host', () => {
     );
   });
 
-  it('shares four fifths of the memory among the processes, or is as the operator says', () => {
+  it('lets a process grow to four fifths of the memory, or as the operator says', () => {
     const host = { cores: 8, memoryBytes: 30e9 };
-    expect(planCapacity(auto, host).memoryLimitBytes).toBe(8e9);
+    expect(planCapacity(auto, host).memoryLimitBytes).toBe(24e9);
     expect(planCapacity({ ...auto, memoryLimitBytes: 1e9 }, host).memoryLimitBytes).toBe(1e9);
   });
 });

@@ -34,8 +34,8 @@ export function planCapacity(options: CapacityOptions, host: Host = thisHost()):
       : options.processes;
   const maxThreads = Math.max(1, Math.floor(computing / processes));
   const threads = options.threads === 'auto' ? maxThreads : Math.min(options.threads, maxThreads);
-  // Together at most four fifths of the host: the rest is the gateway's and the system's.
-  const memoryLimitBytes = options.memoryLimitBytes ?? Math.floor((host.memoryBytes * 0.8) / processes);
+  // The rest is the gateway's and the system's. Not divided: one large model must fit whatever the cores are.
+  const memoryLimitBytes = options.memoryLimitBytes ?? Math.floor(host.memoryBytes * 0.8);
   return { processes, threads, maxThreads, memoryLimitBytes };
 }
 

@@ -74,6 +74,10 @@ async function acknowledge(
   gateway.write(frameHead(kind, id, replica, process.memoryUsage.rss(), 0));
 }
 
+function sayAlive() {
+  gateway.write(frameHead(frameKinds.alive, 0, 0, process.memoryUsage.rss(), 0));
+}
+
 async function handle(frame: Frame) {
   try {
     if (frame.kind === frameKinds.run) await run(frame);
@@ -98,7 +102,7 @@ async function work() {
 
 const reader = new FrameReader((frame) => {
   if (frame.kind === frameKinds.ping) {
-    gateway.write(frameHead(frameKinds.alive, frame.id, 0, process.memoryUsage.rss(), 0));
+    sayAlive();
     return;
   }
   waiting.push(frame);
@@ -121,3 +125,6 @@ try {
 } catch {
   // Not Linux, or not allowed: the limit that the gateway watches remains.
 }
+
+// All that a runner needs is there: from now on a death is the doing of what it computes.
+sayAlive();

@@ -54,8 +54,11 @@ export interface ProcessOptions {
   memoryLimitBytes: number;
 }
 
-/** outside: by a signal that no fault sends and the gateway did not. ended: not needed any more. */
-type Death = 'crash' | 'hang' | 'memory' | 'broken' | 'outside' | 'ended';
+/**
+ * outside: by a signal that no fault sends and the gateway did not. unstarted: before it could do anything.
+ * ended: not needed any more.
+ */
+type Death = 'crash' | 'hang' | 'memory' | 'broken' | 'outside' | 'unstarted' | 'ended';
 
 /** The process ended before the answer was there. */
 export class RunnerDied extends Error {
@@ -94,6 +97,8 @@ export class RunnerProcess {
   #drained: (() => void) | undefined;
   readonly exited: Promise<string>;
   alive = true;
+  /** It has said that it is there. */
+  #up = false;
   residentBytes = 0;
 
   constructor(options: ProcessOptions) {
@@ -222,6 +227,7 @@ export class RunnerProcess {
 
   #answer(frame: Frame) {
     if (frame.kind === frameKinds.alive) {
+      this.#up = true;
       this.#unansweredPing = false;
       this.residentBytes = frame.number;
       return;
@@ -274,16 +280,23 @@ export class RunnerProcess {
 
   #died(how: string, signal: NodeJS.Signals | null): string {
     clearInterval(this.#watch);
-    const reason = this.#ending?.reason ?? how;
-    const kind = this.#ending?.kind ?? (signal !== null && outside.has(signal) ? 'outside' : 'crash');
+    const { reason, kind } = this.#cause(how, signal);
     const lost = [...this.#calls.values()];
     this.#calls.clear();
     this.#socket.destroy();
     lost.forEach((call, index) => {
-      call.reject(new RunnerDied(reason, kind, index === 0));
+      call.reject(new RunnerDied(reason, kind, index === 0 && kind !== 'unstarted'));
     });
     this.#drained?.();
     return reason;
+  }
+
+  #cause(how: string, signal: NodeJS.Signals | null): { reason: string; kind: Death } {
+    const { reason, kind } = this.#ending ?? { reason: how, kind: undefined };
+    if (!this.#up && kind !== 'ended')
+      return { reason: `it could not be started: ${reason}`, kind: 'unstarted' };
+    if (kind) return { reason, kind };
+    return { reason, kind: signal !== null && outside.has(signal) ? 'outside' : 'crash' };
   }
 }
 

@@ -1,6 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
-import { greedyModel } from '../../runtimes/testing/onnx-graphs.ts';
+import { greedyModel, heavyModel } from '../../runtimes/testing/onnx-graphs.ts';
 import {
   answer,
   counted,
@@ -56,6 +58,23 @@ describe('runners', () => {
     expect(new Set(computed.slice(0, 2).map(({ runnerPid }) => runnerPid)).size).toBe(2);
     const other = await runners.load(plain('other'));
     expect(other.parallelism).toBe(1);
+  });
+
+  it('use no more processor time than the threads that they have, however many are asked for', async () => {
+    if (process.platform !== 'linux') return;
+    const runners = newRunners({ threads: 64 });
+    const replica = await runners.load(spec('heavy', heavyModel, { threads: 64 }));
+    const { threads } = runners.describe();
+    expect(threads).toBeLessThanOrEqual(availableParallelism());
+    const inputs = [
+      { name: 'x', datatype: 'FP32', shape: [64, 512], parts: [new Float32Array(64 * 512)] } as const,
+    ];
+    await replica.run(inputs);
+    const [start, cpu] = [performance.now(), cpuSeconds(pidOf(replica))];
+    while (performance.now() - start < 1500) await replica.run(inputs);
+    const used = (cpuSeconds(pidOf(replica)) - cpu) / ((performance.now() - start) / 1000);
+    expect(used).toBeGreaterThan(0.05);
+    expect(used).toBeLessThan(threads + 0.25);
   });
 
   it('tell a broken model and wrong settings from a broken runner', async () => {
@@ -149,7 +168,6 @@ describe('a runner that dies', () => {
 
   it('is chosen by the kernel before the gateway when memory runs out', async () => {
     if (process.platform !== 'linux') return;
-    const { readFileSync } = await import('node:fs');
     const replica = await newRunners().load(plain('a'));
     const score = (pid: number) => Number(readFileSync(`/proc/${pid}/oom_score_adj`, 'utf8'));
     expect(score(pidOf(replica))).toBeGreaterThan(score(process.pid));
@@ -232,6 +250,17 @@ describe('a version that keeps crashing', () => {
     expect(runners.describe().restarts).toBeLessThanOrEqual(1);
   });
 
+  it('is not blamed for runners that cannot even start', async () => {
+    const runners = newRunners({ memoryLimitBytes: 20e6 });
+    for (let tries = 0; tries < 2; tries++)
+      await expect(runners.load(plain('a'))).rejects.toMatchObject({
+        code: 'RUNNER_FAILED',
+        message: expect.stringMatching(
+          /could not be started: it grew to \d+ MB of memory; its limit is 20 MB/,
+        ),
+      });
+  });
+
   it('by being larger than a runner may be is refused with figures', async () => {
     const runners = newRunners({ memoryLimitBytes: 150e6 });
     const large = spec('large', () => Buffer.alloc(200e6));
@@ -266,3 +295,9 @@ describe('a rolling restart', () => {
     expect(runners.describe().restarts).toBe(0);
   });
 });
+
+/** Processor time of all threads of a process, in the kernel's ticks of 10 ms. */
+function cpuSeconds(pid: number): number {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}

@@ -20,7 +20,7 @@ export interface RunnersOptions {
   processes: number | 'auto';
   /** Threads of one computation; never more over all processes than the host has cores. */
   threads: number | 'auto';
-  /** A runner that grows beyond is ended; null: together four fifths of the host's memory. */
+  /** A runner that grows beyond is ended; null: four fifths of the memory of the host or its container. */
   memoryLimitBytes: number | null;
   /** A computation that takes longer is taken for a hang. */
   hangMs?: number;
@@ -139,6 +139,7 @@ export class Runners {
       patienceMs: Math.max(leastPatienceMs, this.#hangMs),
       onStrike: (died, alone) => this.#strike(source, died, { alone }),
       computeAlone: (inputs, admit) => this.#alone.run(source, inputs, admit),
+      alonePid: () => this.#alone.pidOf(versionId),
       onUnload: () => {
         this.#specs.delete(version);
         const others = this.#versions.get(versionId);

@@ -22,6 +22,8 @@ export interface VersionParts {
   patienceMs: number;
   onStrike(died: RunnerDied, alone: boolean): void;
   computeAlone(inputs: readonly TensorParts[], admit: () => void): Promise<Computed>;
+  /** The runner of its own, while it has one. */
+  alonePid(): number | undefined;
   onUnload(): void;
 }
 
@@ -48,6 +50,8 @@ export class Version implements Replica {
   get runnerPids(): readonly number[] {
     const pids = new Set<number>();
     for (const { process } of this.copies.keys()) if (process?.alive) pids.add(process.pid);
+    const alone = this.parts.alonePid();
+    if (alone !== undefined) pids.add(alone);
     return [...pids];
   }
 
