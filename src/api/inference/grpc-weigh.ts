@@ -14,7 +14,7 @@ const elementBytes = 8;
 
 /** Throws what the reader throws, when it is no message; stops counting beyond `enough`. */
 export function weigh(schema: DescMessage, bytes: Uint8Array, enough: number): number {
-  const fields = new Map(schema.fields.map((field) => [field.number, field]));
+  const fields = fieldsOf(schema);
   const reader = new BinaryReader(bytes);
   let weight = messageBytes;
   while (reader.pos < reader.len && weight <= enough) {
@@ -29,6 +29,17 @@ export function weigh(schema: DescMessage, bytes: Uint8Array, enough: number): n
     weight += weightOf(field, content, enough - weight);
   }
   return weight;
+}
+
+const known = new WeakMap<DescMessage, Map<number, DescField>>();
+
+function fieldsOf(schema: DescMessage): Map<number, DescField> {
+  let fields = known.get(schema);
+  if (!fields) {
+    fields = new Map(schema.fields.map((field) => [field.number, field]));
+    known.set(schema, fields);
+  }
+  return fields;
 }
 
 function weightOf(field: DescField, content: Uint8Array, enough: number): number {
