@@ -1,18 +1,11 @@
 // What the server costs when nobody calls: time to ready, resident memory, CPU. Linux only (/proc).
 //   node bench/idle.mjs [--seconds 30]
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { family, memoryMb } from './processes.mjs';
+import { cpuSeconds, family, memoryMb } from './processes.mjs';
 import { startCommonwatt } from './servers.mjs';
 
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '30' } } });
-const ticksPerSecond = 100;
-
-function cpuSeconds(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
-}
 
 const first = await startCommonwatt();
 await first.stop(true);
