@@ -19,7 +19,7 @@ import { type AnswerCache, Reuse } from './reuse.ts';
 import type { Computed } from './runner/replica.ts';
 import type { Engine, InferCall, Inference } from './serve.ts';
 import type { DeploymentSettings } from './settings.ts';
-import { emptyStatistics, type ModelStatistics } from './statistics.ts';
+import { countMiss, emptyStatistics, type ModelStatistics } from './statistics.ts';
 import { cancelled, deadlineExceeded, type Reject, type Resolve, Waiting } from './waiting.ts';
 
 export interface BatchTarget {
@@ -177,8 +177,7 @@ export class Batcher implements Engine {
       this.#delivery.kept({ call, context, rows, at: now, lookupNs, outputs, computeNs, resolve, reject });
       return true;
     }
-    this.statistics.cacheMiss.count++;
-    this.statistics.cacheMiss.ns += lookupNs;
+    countMiss(this.statistics, lookupNs);
     reuse.began(waiting, fingerprint, key);
     return false;
   }

@@ -6,7 +6,7 @@ import { scatter } from './batch.ts';
 import { copyTensors, type Reuse } from './reuse.ts';
 import type { Computed } from './runner/replica.ts';
 import type { Inference } from './serve.ts';
-import { countAnswer, countBatch, type ModelStatistics } from './statistics.ts';
+import { countAnswer, countBatch, countHit, type ModelStatistics } from './statistics.ts';
 import { cancelled, type Resolve, type Waiting } from './waiting.ts';
 
 /** A caller whose answer is kept, until the end of the tick. */
@@ -98,10 +98,7 @@ export class Delivery {
         continue;
       }
       const waitedMs = now - joinedAt;
-      statistics.success.count++;
-      statistics.success.ns += waitedMs * 1e6;
-      statistics.cacheHit.count++;
-      statistics.cacheHit.ns += waitedMs * 1e6;
+      countHit(statistics, waitedMs, 0);
       resolve({
         ...inference,
         outputs: copyTensors(inference.outputs),
@@ -133,11 +130,7 @@ export class Delivery {
         reject(footprint);
         continue;
       }
-      statistics.success.count++;
-      statistics.success.ns += (now - at) * 1e6;
-      statistics.cacheHit.count++;
-      statistics.cacheHit.ns += lookupNs;
-      statistics.lastInferenceMs = Date.now();
+      countHit(statistics, now - at, lookupNs);
       resolve({
         outputs: copyTensors(outputs),
         footprint,

@@ -112,6 +112,17 @@ export function countAnswer(
   countTimes(statistics, times);
 }
 
+/** A request that another's answer was used for; joined: it was under way, so that nothing was looked up. */
+export function countHit(statistics: ModelStatistics, totalMs: number, lookupNs: number): void {
+  statistics.lastInferenceMs = Date.now();
+  count(statistics.success, totalMs * 1e6);
+  count(statistics.cacheHit, lookupNs);
+}
+
+export function countMiss({ cacheMiss }: ModelStatistics, lookupNs: number): void {
+  count(cacheMiss, lookupNs);
+}
+
 function countTimes(
   tallies: Pick<ModelStatistics, 'computeInput' | 'computeInfer' | 'computeOutput'>,
   { inputNs, computeNs, outputNs }: Times,
@@ -123,7 +134,7 @@ function countTimes(
 
 function count(tally: Tally, ns: number): void {
   tally.count++;
-  tally.ns += ns;
+  tally.ns += Math.round(ns);
 }
 
 function tally(): Tally {
