@@ -4,17 +4,20 @@
  * In: the bytes of an artifact from anyone. Out: what it is, its inputs and outputs, its layers, and the ONNX
  * form that runners load. Promise: no code in an artifact is run, no file but the artifact is read, time and
  * memory are bounded, and every refusal says what was wrong, where, and what would be right.
- * A new format: one file that reads it into a `Chain` or ONNX, and a line in `inspectArtifact`.
+ * A new format: one file that reads it into a `Graph` or ONNX, and a line in `inspectArtifact`.
  */
 import { CommonwattError } from '../../errors.ts';
+import { readZip } from '../../zip.ts';
 import type { ArtifactFormat, ModelSignature } from '../models.ts';
 import { inspectBundle, isBundle } from './bundle.ts';
-import type { LayerInfo } from './chain.ts';
+import type { LayerInfo, Port } from './graph.ts';
 import { hdf5Signature } from './hdf5-structure.ts';
+import { isKerasArchive, readKerasArchive } from './keras-archive.ts';
 import { type KerasLimits, readKerasH5 } from './keras-h5-read.ts';
+import type { KerasModel } from './keras-model.ts';
 import { inspectOnnx } from './onnx-read.ts';
 import type { WeighLimits } from './onnx-weigh.ts';
-import { inputName, outputName, writeOnnx } from './onnx-write.ts';
+import { writeOnnx } from './onnx-write.ts';
 
 export interface InspectedModel {
   format: ArtifactFormat;
@@ -28,6 +31,8 @@ export interface InspectedModel {
 export interface FormatLimits extends KerasLimits, WeighLimits {
   /** Largest Keras file, bytes: while it is read it is in memory several times. */
   maxKerasBytes: number;
+  /** Files in an archive. */
+  maxEntries: number;
   /** Largest ONNX file, bytes. Protocol buffers end at 2 GiB. */
   maxOnnxBytes: number;
 }
@@ -35,6 +40,7 @@ export interface FormatLimits extends KerasLimits, WeighLimits {
 const defaultLimits: FormatLimits = {
   maxKerasBytes: 256 * 1024 * 1024,
   maxOnnxBytes: 2 * 1024 * 1024 * 1024 - 1,
+  maxEntries: 10_000,
   maxLayers: 1000,
   maxParameters: 64 * 1024 * 1024,
   maxRowElements: 16 * 1024 * 1024,
@@ -57,23 +63,42 @@ export async function inspectArtifact(
     return { format, onnx: bytes, ...inspectOnnx(bytes, all) };
   }
   checkSize(bytes, all.maxKerasBytes, 'Keras');
-  const { chain, layers, parameters } = await readKerasH5(bytes, all);
+  if (format === 'zip') return inspectArchive(bytes, all);
+  return converted(format, await readKerasH5(bytes, all));
+}
+
+async function inspectArchive(bytes: Buffer, limits: FormatLimits): Promise<InspectedModel> {
+  const archive = readZip(bytes, { maxEntries: limits.maxEntries, maxBytes: limits.maxKerasBytes });
+  if (isKerasArchive(archive)) return converted('keras', await readKerasArchive(archive, limits));
+  const names = [...archive.keys()].slice(0, 5);
+  throw new CommonwattError(
+    'UNSUPPORTED_FORMAT',
+    `the model's format is not supported: a zip archive of ${names.join(', ').slice(0, 200) || 'nothing'}`,
+    { where: 'archive', hint: `${supported}; for PyTorch, export to ONNX with torch.onnx.export` },
+  );
+}
+
+async function converted(format: ArtifactFormat, model: KerasModel): Promise<InspectedModel> {
+  const specs = (ports: Port[]) =>
+    ports.map(({ name, value }) => ({
+      name,
+      datatype: value.datatype,
+      shape: value.shape.map((dim) => dim ?? -1),
+    }));
   return {
     format,
-    signature: {
-      inputs: [{ name: inputName, datatype: 'FP32', shape: [-1, ...chain.inputShape] }],
-      outputs: [{ name: outputName, datatype: 'FP32', shape: [-1, ...chain.outputShape] }],
-    },
-    onnx: writeOnnx(chain, 'keras'),
-    layers,
-    parameters,
+    signature: { inputs: specs(model.graph.inputs), outputs: specs(model.graph.outputs) },
+    onnx: await writeOnnx(model.graph, 'keras', model.stored),
+    layers: model.layers,
+    parameters: model.parameters,
   };
 }
 
 /** By its first bytes. Throws UNSUPPORTED_FORMAT, naming what it is instead where that is known. */
-function detectFormat(bytes: Uint8Array): ArtifactFormat {
+function detectFormat(bytes: Uint8Array): 'keras-h5' | 'onnx' | 'zip' {
   if (hdf5Signature.equals(bytes.subarray(0, hdf5Signature.length))) return 'keras-h5';
   if (looksLikeOnnx(bytes)) return 'onnx';
+  if (zipSignature.equals(bytes.subarray(0, zipSignature.length))) return 'zip';
   const start = Buffer.from(bytes.subarray(0, 8));
   const foreign = foreignFormats.find(({ magic }) => start.subarray(0, magic.length).equals(magic));
   const seen = bytes.length === 0 ? 'the file is empty' : `it begins with the bytes ${start.toString('hex')}`;
@@ -84,14 +109,10 @@ function detectFormat(bytes: Uint8Array): ArtifactFormat {
   );
 }
 
-const supported = 'supported are Keras HDF5 (model.save("model.h5")) and ONNX (.onnx)';
+const supported = 'supported are Keras (.keras and .h5) and ONNX (.onnx)';
+const zipSignature = Buffer.from('PK\x03\x04');
 
 const foreignFormats = [
-  {
-    magic: Buffer.from('PK\x03\x04'),
-    name: 'a zip archive such as .keras or a PyTorch file',
-    hint: 'save a Keras model with model.save("model.h5"), or export to ONNX: torch.onnx.export for PyTorch',
-  },
   {
     magic: Buffer.from([0x80]),
     name: 'a Python pickle, which can carry code',

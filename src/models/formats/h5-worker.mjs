@@ -27,6 +27,12 @@ const { default: h5 } = await import('h5wasm');
 const library = await h5.ready;
 library.activate_throwing_error_handler();
 
+/**
+ * The library keeps the very bytes it is given, instead of a copy (an option its types leave out).
+ * @type {{ flags?: string, canOwn: boolean }}
+ */
+const owned = { canOwn: true };
+
 /** @type {InstanceType<typeof h5.File> | undefined} */
 let file;
 
@@ -46,7 +52,7 @@ port.on('message', (/** @type {{ id: number, call: H5Call }} */ { id, call }) =>
 function run(call) {
   switch (call.kind) {
     case 'open':
-      library.FS.writeFile('model.h5', new Uint8Array(call.bytes));
+      library.FS.writeFile('model.h5', new Uint8Array(call.bytes), owned);
       file = new h5.File('model.h5', 'r');
       return { value: describe(file), transfer: [] };
     case 'tensors':

@@ -92,6 +92,8 @@ export interface Layout {
   kind: 'compact' | 'contiguous' | 'chunked';
   /** Bytes that the file holds for it; for chunked data those of one chunk. */
   bytes: number;
+  /** Where they begin; not for chunked data. */
+  offset?: number;
 }
 
 export function readLayout(bytes: Hdf5Bytes, message: Message, where: string): Layout {
@@ -102,7 +104,7 @@ export function readLayout(bytes: Hdf5Bytes, message: Message, where: string): L
   if (kind === 0) {
     const size = bytes.u16(at + 2);
     if (4 + size > message.size) throw corrupt(`the data of ${where} is longer than its message`, at);
-    return { kind: 'compact', bytes: size };
+    return { kind: 'compact', bytes: size, offset: at + 4 };
   }
   if (kind === 1) {
     const address = bytes.u64(at + 2);
@@ -113,7 +115,7 @@ export function readLayout(bytes: Hdf5Bytes, message: Message, where: string): L
       return { kind: 'contiguous', bytes: 0 };
     }
     bytes.check(bytes.address(at + 2), size);
-    return { kind: 'contiguous', bytes: size };
+    return { kind: 'contiguous', bytes: size, offset: bytes.address(at + 2) };
   }
   if (kind === 2) {
     const [rankAt, width] = version === 3 ? [at + 2, 4] : [at + 3, bytes.u8(at + 4)];

@@ -26,6 +26,8 @@ export interface Hdf5Dataset {
   datatype: Datatype;
   /** Bytes in memory when it is read. */
   bytes: number;
+  /** Where they are in the file, when they are there as they are: in one piece, not compressed. */
+  offset?: number;
 }
 
 export interface Hdf5Group {
@@ -131,7 +133,8 @@ class Walk {
     const layout = readLayout(this.#bytes, layoutMessage, path);
     const bytes = product(shape) * datatype.size;
     this.#checkSize(path, shape, datatype, bytes, layout);
-    return { kind: 'dataset', shape, datatype, bytes };
+    const { offset } = layout;
+    return { kind: 'dataset', shape, datatype, bytes, ...(offset === undefined ? {} : { offset }) };
   }
 
   #checkSize(path: string, shape: number[], datatype: Datatype, bytes: number, layout: Layout): void {

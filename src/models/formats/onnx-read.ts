@@ -3,7 +3,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { CommonwattError } from '../../errors.ts';
 import type { ModelSignature, TensorSpec } from '../models.ts';
 import { quote } from '../names.ts';
-import type { LayerInfo } from './chain.ts';
+import type { LayerInfo } from './graph.ts';
 import { type ModelProto, ModelProtoSchema, TensorProto_DataType, type ValueInfoProto } from './onnx_pb.ts';
 import { isDeterministic } from './onnx-deterministic.ts';
 import { allNodes, allTensors, checkTensor, datatypes, elementsOf } from './onnx-tensors.ts';

@@ -1,200 +1,184 @@
 /**
- * Writes a chain of layers as an ONNX model: opset 17, one FP32 input `input`, one FP32 output `output`.
+ * Writes a graph as an ONNX model of opset 17. Weights are many megabytes, so they go straight into the one
+ * buffer that becomes the model: everything else is encoded first, and lengths are known before bytes are there.
  *
  * `onnx_pb.ts` is generated from `onnx.proto` (of the Python package onnx 1.23, Apache-2.0) with
  * @bufbuild/protoc-gen-es 2.17:
  * protoc --es_out=. --es_opt=target=ts,import_extension=ts,erasable_syntax=true onnx.proto
  */
+import { setImmediate } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
-import type { Activation, Chain, Step } from './chain.ts';
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+import type { Datatype } from '../models.ts';
+import type { Attribute, Dim, Graph, Node, Port } from './graph.ts';
 import {
   type AttributeProto,
   AttributeProto_AttributeType,
   AttributeProtoSchema,
+  GraphProtoSchema,
   ModelProtoSchema,
   type NodeProto,
   NodeProtoSchema,
-  type TensorProto,
   TensorProto_DataType,
   TensorProtoSchema,
   type ValueInfoProto,
   ValueInfoProtoSchema,
 } from './onnx_pb.ts';
 
-export const inputName = 'input';
-export const outputName = 'output';
+const opset = 17n;
 
-export function writeOnnx(chain: Chain<Float32Array>, name: string): Uint8Array {
-  const graph = new GraphWriter();
-  let value = inputName;
-  for (const step of chain.steps) value = graph.step(step, value);
-  graph.finish(value);
-  return toBinary(
+/** Field numbers of onnx.proto. */
+const field = { modelGraph: 7, graphInitializer: 5, tensorRawData: 9 };
+
+const elementTypes: Partial<Record<Datatype, TensorProto_DataType>> = {
+  FP32: TensorProto_DataType.FLOAT,
+  INT32: TensorProto_DataType.INT32,
+  INT64: TensorProto_DataType.INT64,
+  UINT8: TensorProto_DataType.UINT8,
+  BOOL: TensorProto_DataType.BOOL,
+};
+
+interface Tensor {
+  head: Uint8Array;
+  bytes: number;
+  data: () => Uint8Array;
+}
+
+/** Other requests get their turn after so many bytes of weights. */
+const yieldAfterBytes = 8 * 1024 * 1024;
+
+/** `stored` gives the weights as they are in the file; it is asked for each one when its turn has come. */
+export async function writeOnnx<W>(
+  graph: Graph<W>,
+  name: string,
+  stored: (place: W) => Float32Array,
+): Promise<Uint8Array> {
+  const tensors: Tensor[] = [
+    ...graph.constants.map((constant) => {
+      const { name, dims, data } = constant;
+      const type =
+        data instanceof Float32Array
+          ? TensorProto_DataType.FLOAT
+          : data instanceof Int32Array
+            ? TensorProto_DataType.INT32
+            : TensorProto_DataType.INT64;
+      return tensor(name, dims, type, data.byteLength, () => littleEndian(data));
+    }),
+    ...graph.weights.map(({ name, dims, from, make }) =>
+      tensor(
+        name,
+        dims,
+        TensorProto_DataType.FLOAT,
+        dims.reduce((a, b) => a * b, 4),
+        () => littleEndian(make(from.map(stored))),
+      ),
+    ),
+  ];
+  const rest = toBinary(
+    GraphProtoSchema,
+    create(GraphProtoSchema, {
+      name,
+      node: graph.nodes.map(nodeProto),
+      input: graph.inputs.map(valueInfo),
+      output: graph.outputs.map(valueInfo),
+    }),
+  );
+  const model = toBinary(
     ModelProtoSchema,
     create(ModelProtoSchema, {
       irVersion: 8n,
       producerName: 'commonwatt',
-      opsetImport: [{ domain: '', version: 17n }],
-      graph: {
-        name,
-        node: graph.nodes,
-        initializer: graph.initialisers,
-        input: [valueInfo(inputName, chain.inputShape)],
-        output: [valueInfo(outputName, chain.outputShape)],
-      },
+      opsetImport: [{ domain: '', version: opset }],
     }),
   );
+  return assemble(model, rest, tensors);
 }
 
-type Attributes = Record<string, { float: number } | { int: number }>;
-
-class GraphWriter {
-  readonly nodes: NodeProto[] = [];
-  readonly initialisers: TensorProto[] = [];
-  #values = 0;
-
-  step(step: Step<Float32Array>, x: string): string {
-    switch (step.type) {
-      case 'flatten':
-        return this.#node('Flatten', step.name, [x], { axis: { int: 1 } });
-      case 'activation':
-        return this.#activation(step.name, step.activation, x);
-      case 'dense': {
-        const kernel = this.#tensor(`${step.name}/kernel`, [step.inputs, step.units], step.kernel);
-        const bias = step.bias && this.#tensor(`${step.name}/bias`, [step.units], step.bias);
-        return this.#node('Gemm', step.name, bias ? [x, kernel, bias] : [x, kernel]);
-      }
-      case 'batchNormalization': {
-        const filled = (value: number): Float32Array => new Float32Array(step.size).fill(value);
-        const inputs = [
-          ['gamma', step.gamma ?? filled(1)],
-          ['beta', step.beta ?? filled(0)],
-          ['moving_mean', step.mean],
-          ['moving_variance', step.variance],
-        ] as const;
-        const names = inputs.map(([role, data]) => this.#tensor(`${step.name}/${role}`, [step.size], data));
-        return this.#node('BatchNormalization', step.name, [x, ...names], {
-          epsilon: { float: step.epsilon },
-        });
-      }
-    }
+async function assemble(model: Uint8Array, rest: Uint8Array, tensors: Tensor[]): Promise<Uint8Array> {
+  const heads = tensors.map(({ head, bytes }) => {
+    const raw = lengthPrefix(field.tensorRawData, bytes);
+    return [lengthPrefix(field.graphInitializer, head.length + raw.length + bytes), head, raw] as const;
+  });
+  const tensorBytes = tensors.reduce(
+    (sum, { bytes }, i) => sum + bytes + (heads[i] ?? []).reduce((a, b) => a + b.length, 0),
+    0,
+  );
+  const graphPrefix = lengthPrefix(field.modelGraph, rest.length + tensorBytes);
+  const out = new Uint8Array(model.length + graphPrefix.length + rest.length + tensorBytes);
+  let at = 0;
+  let sinceYield = 0;
+  const put = (part: Uint8Array): void => {
+    out.set(part, at);
+    at += part.length;
+  };
+  for (const part of [model, graphPrefix, rest]) put(part);
+  for (const [i, { data, bytes }] of tensors.entries()) {
+    for (const part of heads[i] ?? []) put(part);
+    const raw = data();
+    if (raw.length !== bytes) throw new Error(`a tensor of ${bytes} bytes has ${raw.length}`);
+    put(raw);
+    sinceYield += bytes;
+    if (sinceYield < yieldAfterBytes) continue;
+    sinceYield = 0;
+    await setImmediate();
   }
-
-  /** Gives the last value its public name. */
-  finish(value: string): void {
-    const last = this.nodes.at(-1);
-    if (last && value !== inputName) last.output = [outputName];
-    else
-      this.nodes.push(create(NodeProtoSchema, { opType: 'Identity', input: [value], output: [outputName] }));
-  }
-
-  #activation(name: string, activation: Activation, x: string): string {
-    const node = (op: string, inputs: string[], attributes: Attributes = {}): string =>
-      this.#node(op, `${name}/${op.toLowerCase()}`, inputs, attributes);
-    const scalar = (value: number): string =>
-      this.#tensor(`${name}/constant_${this.initialisers.length}`, [], Float32Array.of(value));
-    switch (activation.kind) {
-      case 'relu':
-        return node('Relu', [x]);
-      case 'sigmoid':
-        return node('Sigmoid', [x]);
-      case 'tanh':
-        return node('Tanh', [x]);
-      case 'softplus':
-        return node('Softplus', [x]);
-      case 'softsign':
-        return node('Softsign', [x]);
-      case 'exponential':
-        return node('Exp', [x]);
-      case 'softmax':
-        return node('Softmax', [x], { axis: { int: -1 } });
-      case 'logSoftmax':
-        return node('LogSoftmax', [x], { axis: { int: -1 } });
-      case 'clip':
-        return node('Clip', [x, scalar(activation.min), scalar(activation.max)]);
-      case 'leakyRelu':
-        return node('LeakyRelu', [x], { alpha: { float: activation.alpha } });
-      case 'elu':
-        return node('Elu', [x], { alpha: { float: activation.alpha } });
-      case 'selu':
-        return node('Selu', [x], { alpha: { float: activation.alpha }, gamma: { float: activation.gamma } });
-      case 'hardSigmoid':
-        return node('HardSigmoid', [x], {
-          alpha: { float: activation.alpha },
-          beta: { float: activation.beta },
-        });
-      case 'hardSwish':
-        return node('HardSwish', [x]);
-      case 'silu':
-        return node('Mul', [x, node('Sigmoid', [x])]);
-      case 'mish':
-        return node('Mul', [x, node('Tanh', [node('Softplus', [x])])]);
-      case 'gelu': {
-        // x · ½ · (1 + erf(x / √2)); the operator Gelu came only with opset 20.
-        const erf = node('Erf', [node('Mul', [x, scalar(Math.SQRT1_2)])]);
-        return node('Mul', [node('Mul', [x, scalar(0.5)]), node('Add', [erf, scalar(1)])]);
-      }
-    }
-  }
-
-  #node(opType: string, name: string, input: string[], attributes: Attributes = {}): string {
-    const output = `value_${this.#values++}`;
-    const attribute = Object.entries(attributes).map(([key, value]) => attributeOf(key, value));
-    // Two operators of one layer must not share a name.
-    this.nodes.push(
-      create(NodeProtoSchema, {
-        opType,
-        name: `${name}_${this.#values}`,
-        input,
-        output: [output],
-        attribute,
-      }),
-    );
-    return output;
-  }
-
-  #tensor(name: string, dims: number[], data: Float32Array): string {
-    this.initialisers.push(
-      create(TensorProtoSchema, {
-        name,
-        dims: dims.map(BigInt),
-        dataType: TensorProto_DataType.FLOAT,
-        rawData: littleEndian(data),
-      }),
-    );
-    return name;
-  }
+  return out;
 }
 
-function attributeOf(name: string, value: { float: number } | { int: number }): AttributeProto {
-  return 'float' in value
-    ? create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.FLOAT, f: value.float })
-    : create(AttributeProtoSchema, { name, type: AttributeProto_AttributeType.INT, i: BigInt(value.int) });
+function lengthPrefix(fieldNumber: number, length: number): Uint8Array {
+  return new BinaryWriter().tag(fieldNumber, WireType.LengthDelimited).uint32(length).finish();
 }
 
-function valueInfo(name: string, shape: number[]): ValueInfoProto {
+function tensor(
+  name: string,
+  dims: number[],
+  dataType: TensorProto_DataType,
+  bytes: number,
+  data: () => Uint8Array,
+): Tensor {
+  const head = toBinary(
+    TensorProtoSchema,
+    create(TensorProtoSchema, { name, dims: dims.map(BigInt), dataType }),
+  );
+  return { head, bytes, data };
+}
+
+function nodeProto({ op, name, inputs, outputs, attributes }: Node): NodeProto {
+  const attribute = Object.entries(attributes).map(([key, value]) => attributeProto(key, value));
+  return create(NodeProtoSchema, { opType: op, name, input: inputs, output: outputs, attribute });
+}
+
+function attributeProto(name: string, value: Attribute): AttributeProto {
+  const { FLOAT, FLOATS, INT, INTS, STRING, STRINGS } = AttributeProto_AttributeType;
+  const utf8 = (text: string): Uint8Array => new TextEncoder().encode(text);
+  if ('float' in value) return create(AttributeProtoSchema, { name, type: FLOAT, f: value.float });
+  if ('int' in value) return create(AttributeProtoSchema, { name, type: INT, i: BigInt(value.int) });
+  if ('ints' in value)
+    return create(AttributeProtoSchema, { name, type: INTS, ints: value.ints.map(BigInt) });
+  if ('floats' in value) return create(AttributeProtoSchema, { name, type: FLOATS, floats: value.floats });
+  if ('text' in value) return create(AttributeProtoSchema, { name, type: STRING, s: utf8(value.text) });
+  return create(AttributeProtoSchema, { name, type: STRINGS, strings: value.texts.map(utf8) });
+}
+
+function valueInfo({ name, value }: Port): ValueInfoProto {
+  const elemType = elementTypes[value.datatype];
+  if (elemType === undefined) throw new Error(`${value.datatype} cannot be written`);
+  const dim = value.shape.map((size: Dim, axis) =>
+    size === null
+      ? { value: { case: 'dimParam' as const, value: axis === 0 ? 'batch' : `${name}_axis_${axis}` } }
+      : { value: { case: 'dimValue' as const, value: BigInt(size) } },
+  );
   return create(ValueInfoProtoSchema, {
     name,
-    type: {
-      value: {
-        case: 'tensorType',
-        value: {
-          elemType: TensorProto_DataType.FLOAT,
-          shape: {
-            dim: [
-              { value: { case: 'dimParam', value: 'batch' } },
-              ...shape.map((dim) => ({ value: { case: 'dimValue' as const, value: BigInt(dim) } })),
-            ],
-          },
-        },
-      },
-    },
+    type: { value: { case: 'tensorType', value: { elemType, shape: { dim } } } },
   });
 }
 
 const hostIsLittleEndian = new Uint8Array(Uint16Array.of(1).buffer)[0] === 1;
 
-function littleEndian(data: Float32Array): Uint8Array {
+function littleEndian(data: Float32Array | BigInt64Array | Int32Array): Uint8Array {
   const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
-  return hostIsLittleEndian ? bytes : Buffer.from(bytes).swap32();
+  if (hostIsLittleEndian) return bytes;
+  const swapped = Buffer.from(bytes);
+  return data.BYTES_PER_ELEMENT === 8 ? swapped.swap64() : swapped.swap32();
 }

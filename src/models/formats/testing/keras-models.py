@@ -1,41 +1,5 @@
-"""Saves models with real Keras into the folder argv[1], and prints for each good one inputs and predictions."""
-import json
-import os
-import sys
-
-# NumPy computes the same without compiling each model first.
-os.environ["KERAS_BACKEND"] = "numpy"
-import absl.logging
-import h5py
-import keras
-import numpy as np
-from keras import layers as L
-
-absl.logging.set_verbosity("error")  # that .h5 is an old format is known here
-folder = sys.argv[1]
-rng = np.random.default_rng(7)
-keras.utils.set_random_seed(7)
-cases = {}
-
-
-def path(name):
-    return os.path.join(folder, name + ".h5")
-
-
-def randomise(model):
-    """Biases and statistics that are not zero and one, so that a mistake in them is seen."""
-    for layer in model.layers:
-        weights = [np.abs(w) + 0.1 if "variance" in v.path else w for w, v in
-                   ((rng.normal(0, 0.6, v.shape), v) for v in layer.weights)]
-        layer.set_weights([np.asarray(w, dtype=np.asarray(v).dtype) for w, v in zip(weights, layer.weights)])
-
-
-def save(name, model):
-    randomise(model)
-    model.save(path(name))
-    rows = rng.normal(0, 2, (7, *model.input_shape[1:])).astype("float32")
-    predicted = np.asarray(model(rows, training=False))
-    cases[name] = {"shape": list(rows.shape), "rows": rows.ravel().tolist(), "predictions": predicted.ravel().tolist()}
+"""A few whole models as users have them, and files that are damaged or hostile."""
+import zipfile
 
 
 def edit(source, target, change):
@@ -55,37 +19,17 @@ def copy(source, target, change):
         change(f)
 
 
-# Sequential, every activation by name.
-for activation in ["linear", "relu", "relu6", "sigmoid", "tanh", "softmax", "log_softmax", "softplus", "softsign",
-                   "exponential", "elu", "selu", "gelu", "silu", "mish", "hard_sigmoid", "hard_silu", "leaky_relu"]:
-    save("activation-" + activation, keras.Sequential([keras.Input((5,)), L.Dense(4, activation=activation)]))
-
+# Whole models.
 compiled = keras.Sequential([keras.Input((4,)), L.Dense(6, activation="relu"), L.Dropout(0.3), L.Dense(1, activation="sigmoid")])
 compiled.compile(optimizer="adam", loss="binary_crossentropy", metrics=["accuracy"])
 compiled.optimizer.build(compiled.trainable_variables)
 save("sequential", compiled)
 
 save("flatten", keras.Sequential([keras.Input((3, 4)), L.Flatten(), L.Dense(2, use_bias=False), L.Activation("tanh")]))
-save("normalised", keras.Sequential([keras.Input((5,)), L.BatchNormalization(), L.Dense(4), L.BatchNormalization(scale=False, epsilon=0.01), L.ReLU(), L.BatchNormalization(center=False)]))
 save("nothing-to-do", keras.Sequential([keras.Input((5,)), L.Dropout(0.5)]))
 late = keras.Sequential([L.Dense(3)])
 late.build((None, 4))
 save("late-build", late)
-
-x = keras.Input((6,))
-y = L.Dense(5)(x)
-for layer in [L.LeakyReLU(0.15), L.GaussianNoise(0.1), L.Dense(4), L.ELU(0.7), L.Dense(4), L.ReLU(max_value=1.5),
-              L.Dense(4), L.ReLU(negative_slope=0.2), L.Dense(3), L.Softmax()]:
-    y = layer(y)
-save("functional", keras.Model(x, y))
-
-for seed in range(6):
-    r = np.random.default_rng(100 + seed)
-    stack = [keras.Input((int(r.integers(1, 20)),))]
-    for _ in range(int(r.integers(1, 6))):
-        stack.append(L.Dense(int(r.integers(1, 30)), activation=str(r.choice(["relu", "tanh", "sigmoid", "elu", "gelu", "softmax"])), use_bias=bool(r.integers(0, 2))))
-        stack += [[], [L.Dropout(0.1)], [L.BatchNormalization()]][int(r.integers(0, 3))]
-    save("random-%d" % seed, keras.Sequential(stack))
 
 
 # Compressed and chunked, as users do who rewrite files with h5py.
@@ -101,7 +45,7 @@ def compress(f):
 
 
 copy("sequential", "compressed", compress)
-cases["compressed"] = cases["sequential"]
+cases["compressed"] = {**cases["sequential"], "formats": [".h5"]}
 
 
 # The layout of Keras 2: batch_input_shape in the first layer, no policy objects, weights with ":0", fixed-length names.
@@ -126,7 +70,7 @@ with h5py.File(path("keras2"), "r+") as f:
         if names:
             group[layer].attrs["weight_names"] = np.array([np.bytes_(name + ":0") for name in names])
     group.attrs["layer_names"] = np.array([np.bytes_(name) for name in group.attrs["layer_names"]])
-cases["keras2"] = cases["sequential"]
+cases["keras2"] = {**cases["sequential"], "formats": [".h5"]}
 
 # What must be refused.
 keras.Sequential([keras.Input((4,)), L.Lambda(lambda v: v * 2), L.Dense(1)]).save(path("lambda"))
@@ -145,17 +89,14 @@ def twice(v):
 
 keras.Sequential([keras.Input((4,)), Twice(), L.Dense(1)]).save(path("custom-layer"))
 keras.Sequential([keras.Input((4,)), L.Dense(1, activation=twice)]).save(path("custom-activation"))
-keras.Sequential([keras.Input((4, 2)), L.LSTM(3)]).save(path("lstm"))
-keras.Sequential([keras.Input((4, 2)), L.Dense(3)]).save(path("dense-on-matrix"))
-keras.Sequential([keras.Input((4,)), keras.Sequential([L.Dense(3)])]).save(path("nested"))
+keras.Sequential([keras.Input((4, 2)), L.LSTM(3, stateful=True)]).save(path("stateful"))
+keras.Sequential([keras.Input((4, 2)), L.TimeDistributed(Twice())]).save(path("custom-inside"))
+keras.Sequential([keras.Input((4, 4, 2)), L.ConvLSTM1D(3, 2)]).save(path("conv-lstm"))
+keras.Sequential([keras.Input((4, 4, 2)), L.UpSampling2D(2, interpolation="bilinear")]).save(path("bilinear"))
 keras.Sequential([keras.Input((4,)), L.Dense(3, dtype="mixed_float16")]).save(path("half"))
 keras.Sequential([keras.Input((4,), dtype="float64"), L.Dense(3, dtype="float64")]).save(path("double"))
 x = keras.Input((4,))
-keras.Model(x, L.Add()([L.Dense(3)(x), L.Dense(3)(x)])).save(path("branch"))
-d = L.Dense(4)
-keras.Model(x, d(d(x))).save(path("shared-layer"))
 keras.Model(x, L.Dropout(0.5)(L.Dense(3)(x), training=True)).save(path("always-dropout"))
-keras.Model([x, keras.Input((2,))], L.Dense(3)(x)).save(path("two-inputs"))
 compiled.save_weights(os.path.join(folder, "only.weights.h5"))
 os.rename(os.path.join(folder, "only.weights.h5"), path("weights-only"))
 
@@ -219,7 +160,7 @@ def cycle(f):
 
 
 copy("sequential", "cycle", cycle)
-cases["cycle"] = cases["sequential"]
+cases["cycle"] = {**cases["sequential"], "formats": [".h5"]}
 
 
 def deep(f):
@@ -233,10 +174,48 @@ with h5py.File(path("sequential")) as a, h5py.File(path("latest"), "w", libver="
     for key, value in a.attrs.items():
         b.attrs[key] = value
     a.copy("model_weights", b)
-cases["latest"] = cases["sequential"]
+cases["latest"] = {**cases["sequential"], "formats": [".h5"]}
 with h5py.File(path("user-block"), "w", userblock_size=512) as b:
     b.attrs["x"] = 1
 with h5py.File(path("empty"), "w") as b:
     pass
 
-json.dump(cases, sys.stdout)
+
+# Archives.
+def pack(target, change):
+    """sequential.keras with its files changed."""
+    with zipfile.ZipFile(path("sequential", ".keras")) as a:
+        files = {name: a.read(name) for name in a.namelist()}
+    change(files)
+    with zipfile.ZipFile(path(target, ".keras"), "w") as b:
+        for name, data in files.items():
+            b.writestr(name, data)
+
+
+def configured(change):
+    def edit_files(files):
+        config = json.loads(files["config.json"])
+        change(config)
+        files["config.json"] = json.dumps(config)
+    return edit_files
+
+
+pack("no-weights", lambda files: files.pop("model.weights.h5"))
+pack("no-config", lambda files: files.pop("config.json"))
+pack("sharded", lambda files: files.update({"model.weights.json": files.pop("model.weights.h5")}))
+pack("other-units", configured(lambda c: c["config"]["layers"][1]["config"].update(units=7)))
+pack("other-class", configured(lambda c: c["config"]["layers"][1].update(class_name="EinsumDense", registered_name=None)))
+pack("broken-config", lambda files: files.update({"config.json": b"{broken"}))
+pack("nested-json", lambda files: files.update({"config.json": b"[" * 200000}))
+pack("weights-not-h5", lambda files: files.update({"model.weights.h5": b"no HDF5 at all"}))
+with zipfile.ZipFile(path("deflated", ".keras"), "w", zipfile.ZIP_DEFLATED) as b:
+    with zipfile.ZipFile(path("sequential", ".keras")) as a:
+        for name in a.namelist():
+            b.writestr(name, a.read(name))
+cases["deflated"] = {**cases["sequential"], "formats": [".keras"]}
+with zipfile.ZipFile(path("torch", ".keras"), "w") as b:
+    b.writestr("archive/data.pkl", b"")
+keras.Sequential([keras.Input((4,)), L.Lambda(lambda v: v * 2), L.Dense(1)]).save(path("lambda", ".keras"))
+keras.Sequential([keras.Input((4,)), Twice(), L.Dense(1)]).save(path("custom-layer", ".keras"))
+
+finish()
