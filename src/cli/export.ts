@@ -8,14 +8,18 @@ import { findVersion, type Reference, reference } from './references.ts';
 import { answer, type Terminal } from './terminal.ts';
 
 interface Options extends ServerOptions {
-  format: 'h5' | 'onnx';
+  format: 'h5' | 'onnx' | 'original';
   out: string;
 }
 
 export function define(command: Command, terminal: Terminal): void {
   command
     .argument('<model>', 'organisation/model, :version or @alias may follow', reference)
-    .addOption(new Option('--format <format>', 'file format').choices(['h5', 'onnx']).makeOptionMandatory())
+    .addOption(
+      new Option('--format <format>', 'file format; original: as it was imported')
+        .choices(['h5', 'onnx', 'original'])
+        .makeOptionMandatory(),
+    )
     .requiredOption('--out <file>', 'where to write it; - for standard output')
     .addHelpText('after', '\nExample:\n  $ commonwatt export acme/digits --format onnx --out digits.onnx')
     .action(async (ref: Reference, options: Options) => {

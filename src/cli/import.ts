@@ -1,7 +1,7 @@
 /** `commonwatt import`: a model file becomes the next version of a model. */
 import type { Command } from 'commander';
 import { connect, type ServerOptions } from './connection.ts';
-import { openFile } from './files.ts';
+import { openModel } from './packing.ts';
 import { showBytes } from './quantities.ts';
 import { type Reference, reference } from './references.ts';
 import { answer, type Terminal } from './terminal.ts';
@@ -13,13 +13,19 @@ interface Options extends ServerOptions {
 
 export function define(command: Command, terminal: Terminal): void {
   command
-    .argument('<file>', 'a Keras .h5 or an .onnx file')
+    .argument(
+      '<path>',
+      'a Keras .h5 or .keras file, an .onnx file (with its data beside it), a folder or zip of a pipeline or tf.js model, or the YAML of an ensemble',
+    )
     .requiredOption('--name <model>', 'organisation/model', reference)
     .option('--job <id>', 'the training job it came from')
-    .addHelpText('after', '\nExample:\n  $ commonwatt import model.h5 --name acme/digits')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ commonwatt import model.h5 --name acme/digits\n  $ commonwatt import minilm/ --name acme/minilm\n  $ commonwatt import search.yaml --name acme/search',
+    )
     .action(async (file: string, options: Options) => {
       const client = connect(options, terminal);
-      const artifact = await openFile(file);
+      const artifact = await openModel(file);
       const { model } = options.name;
       const version = await client.versions.import(model, artifact, options.job ? { job: options.job } : {});
       const shapes = (specs: typeof version.inputs) =>

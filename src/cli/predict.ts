@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { connect, type ServerOptions } from './connection.ts';
 import { splitOption } from './evaluate.ts';
 import { type InstanceOptions, readInstances } from './instances.ts';
+import { answerLines, prefixed, setting, tensorsOf } from './predict-tensors.ts';
 import { showImpact } from './quantities.ts';
 import { findVersion, type Reference, reference, wholeNumber } from './references.ts';
 import { answer, type Terminal } from './terminal.ts';
@@ -15,16 +16,46 @@ export function addInstanceOptions(command: Command): Command {
     .option('--input <file>', 'JSON: [[…], …] or {"instances": [[…]]} (default: standard input)');
 }
 
+interface TensorOptions {
+  set?: string[];
+  text?: string[];
+  image?: string[];
+}
+
 export function define(command: Command, terminal: Terminal): void {
   addInstanceOptions(
     command.argument('<model>', 'organisation/model, :version or @alias may follow', reference),
   )
+    .option(
+      '--text <text>',
+      'a row of the input text, for text pipelines; may be repeated',
+      prefixed('text='),
+    )
+    .option(
+      '--image <file>',
+      'a PNG or JPEG file, a row of the input image; may be repeated',
+      prefixed('image=@'),
+    )
+    .option('--set <name=value>', 'a row of any input: text, a JSON row, or @FILE; may be repeated', setting)
     .addHelpText(
       'after',
-      '\nExamples:\n  $ commonwatt predict acme/digits --row 7\n  $ echo "[[0, 0.5, …]]" | commonwatt predict acme/digits',
+      '\nExamples:\n  $ commonwatt predict acme/digits --row 7\n  $ echo "[[0, 0.5, …]]" | commonwatt predict acme/digits\n  $ commonwatt predict acme/minilm --text "a kettle" --text "a power station"\n  $ commonwatt predict acme/rerank --set query="cheap power" --set document=@notes.txt',
     )
-    .action(async (ref: Reference, options: ServerOptions & InstanceOptions) => {
+    .action(async (ref: Reference, options: ServerOptions & InstanceOptions & TensorOptions) => {
       const client = connect(options, terminal);
+      const settings = [...(options.text ?? []), ...(options.image ?? []), ...(options.set ?? [])];
+      if (settings.length > 0) {
+        const version = ref.version ?? (ref.alias ? await findVersion(client, ref) : undefined);
+        const route = version === undefined ? {} : { version };
+        const { inputs } = await client.metadata(ref.model, route);
+        const result = await client.infer(ref.model, { inputs: tensorsOf(settings, inputs) }, route);
+        answer(terminal, options.json, result, [
+          `${ref.model}:${result.model_version}`,
+          ...answerLines(result),
+          `used ${showImpact(result.usage.impact)}`,
+        ]);
+        return;
+      }
       const instances = await readInstances(client, ref.model, options, terminal);
       // Without a version the server chooses, so that a consumer need not see the versions.
       const version = ref.version ?? (ref.alias ? await findVersion(client, ref) : undefined);

@@ -262,14 +262,19 @@ export class Registry {
     return this.#artifacts.read(await this.#ownerOf(version), version.onnxSha256);
   }
 
-  /** For export. Throws UNSUPPORTED_FORMAT when the version never had that form, STORE_FAILED. */
-  async artifactBytes(version: VersionRecord, format: ArtifactFormat): Promise<Buffer> {
-    if (format === 'onnx') return this.onnxBytes(version);
-    if (version.format !== format)
+  /**
+   * For export: `original` is what was imported. Throws UNSUPPORTED_FORMAT when the version never had that form,
+   * STORE_FAILED.
+   */
+  async artifactBytes(version: VersionRecord, format: ArtifactFormat | 'original'): Promise<Buffer> {
+    // What runners load of these is more than a model, or less.
+    const composed = version.format === 'pipeline' || version.format === 'ensemble';
+    if (format === 'onnx' && !composed) return this.onnxBytes(version);
+    if (format !== 'original' && version.format !== format)
       throw new CommonwattError(
         'UNSUPPORTED_FORMAT',
         `version ${version.number} was imported as ${version.format} and has no ${format} form`,
-        { where: 'format', hint: 'ask for format=onnx' },
+        { where: 'format', hint: `ask for format=original${composed ? '' : ' or format=onnx'}` },
       );
     return this.#artifacts.read(await this.#ownerOf(version), version.artifactSha256);
   }

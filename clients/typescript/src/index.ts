@@ -4,6 +4,7 @@
  *     const cw = new Commonwatt({ baseUrl: 'http://127.0.0.1:8080', apiKey });
  *     const { outputs, impact } = await cw.predict('acme/digits', [pixels]);
  */
+import { binaryRequest } from './binary-request.ts';
 import { organisationResources, type PeopleResources } from './people.ts';
 import { type ModelResources, modelResources } from './registry.ts';
 import type {
@@ -64,15 +65,16 @@ export class Commonwatt {
     return this.#transport.json('GET', inferencePath(model, options.version), options);
   }
 
-  /** The Open Inference Protocol as it is: tensors in, tensors out. */
+  /** The Open Inference Protocol as it is: tensors in, tensors out. BYTES may be text, or bytes as Uint8Array. */
   infer(
     model: string,
     request: InferRequest,
     options: CallOptions & { version?: number } = {},
   ): Promise<InferAnswer> {
+    const binary = binaryRequest(request);
     return this.#transport.json('POST', `${inferencePath(model, options.version)}/infer`, {
-      ...options,
-      json: request,
+      signal: options.signal,
+      ...(binary ?? { json: request }),
     });
   }
 

@@ -52,7 +52,7 @@ export function modelResources(transport: Transport) {
       artifact(
         model: string,
         version: number,
-        format: 'h5' | 'onnx',
+        format: 'h5' | 'onnx' | 'original',
         options?: CallOptions,
       ): Promise<ReadableStream<Uint8Array>> {
         return transport.bytes('GET', path(model, `/versions/${version}/artifact`), {

@@ -20,6 +20,7 @@ interface Call extends CallOptions {
   json?: unknown;
   bytes?: Bytes;
   contentType?: string;
+  headers?: Record<string, string>;
 }
 
 /** What the platform refused, or that it could not be reached (`status` 0, code `UNREACHABLE`). */
@@ -67,6 +68,7 @@ export function createTransport({ baseUrl, apiKey, fetch = globalThis.fetch }: C
       authorization: `Bearer ${apiKey}`,
       accept: 'application/json, application/problem+json, application/octet-stream',
     });
+    for (const [name, value] of Object.entries(call.headers ?? {})) headers.set(name, value);
     const init: RequestInit = { method, headers };
     if (call.signal) init.signal = call.signal;
     if (call.json !== undefined) {

@@ -1,5 +1,6 @@
 /** Versions of a model: imported as files, shown, and given back. */
 import { z } from 'zod';
+import type { ArtifactFormat } from '../../models/models.ts';
 import { principalOf } from '../guard.ts';
 import type { House, PlatformApp } from './house.ts';
 import { bytesSchema, modelParams, versionParams, versionSchema } from './schemas.ts';
@@ -7,6 +8,16 @@ import { acceptOnly, collectBody } from './uploads.ts';
 import { parseModelName, versionView } from './views.ts';
 
 type Parts = Pick<House, 'gate' | 'registry' | 'datasets' | 'limits'>;
+
+/** Of the file as it was imported; an ONNX model may have come with its data in an archive. */
+const endings: Record<ArtifactFormat, string> = {
+  'keras-h5': 'h5',
+  keras: 'keras',
+  'tfjs-layers': 'zip',
+  onnx: 'onnx',
+  pipeline: 'zip',
+  ensemble: 'yaml',
+};
 
 export function versionRoutes(app: PlatformApp, { gate, registry, datasets, limits }: Parts): void {
   app.register(async (uploads) => {
@@ -25,6 +36,8 @@ export function versionRoutes(app: PlatformApp, { gate, registry, datasets, limi
             'UNSUPPORTED_LAYER',
             'UNSAFE_MODEL',
             'CORRUPT_MODEL',
+            'INVALID_CONFIG',
+            'VERSION_NOT_FOUND',
             'PAYLOAD_TOO_LARGE',
             'UNSUPPORTED_MEDIA_TYPE',
           ],
@@ -33,7 +46,7 @@ export function versionRoutes(app: PlatformApp, { gate, registry, datasets, limi
           tags: ['models'],
           summary: 'Import an artifact as the next version',
           description:
-            'The bytes of a Keras .h5 or an ONNX file. The model is created when it is new; the same bytes again give the version that exists.',
+            'The bytes of a Keras .h5 or .keras file, an ONNX file, a zip archive (a pipeline, an ONNX model with external data, a tf.js layers model), or the YAML of an ensemble. The model is created when it is new; the same bytes again give the version that exists.',
           consumes: ['application/octet-stream'],
           params: modelParams,
           querystring: z.strictObject({
@@ -89,7 +102,10 @@ export function versionRoutes(app: PlatformApp, { gate, registry, datasets, limi
         produces: ['application/octet-stream'],
         params: versionParams,
         querystring: z.strictObject({
-          format: z.enum(['h5', 'onnx']).default('h5').describe('onnx exists for every version'),
+          format: z
+            .enum(['h5', 'onnx', 'original'])
+            .default('h5')
+            .describe('original: the file as imported; onnx exists for every single model'),
         }),
         response: { 200: bytesSchema },
       },
@@ -99,10 +115,11 @@ export function versionRoutes(app: PlatformApp, { gate, registry, datasets, limi
       const { model } = await gate.authorize(principalOf(request), 'download', organisation, name);
       const version = await registry.getVersion(model.id, request.params.number);
       const { format } = request.query;
-      const bytes = await registry.artifactBytes(version, format === 'h5' ? 'keras-h5' : 'onnx');
+      const bytes = await registry.artifactBytes(version, format === 'h5' ? 'keras-h5' : format);
+      const ending = format === 'original' ? endings[version.format] : format;
       return reply
         .type('application/octet-stream')
-        .header('content-disposition', `attachment; filename="${name}-${version.number}.${format}"`)
+        .header('content-disposition', `attachment; filename="${name}-${version.number}.${ending}"`)
         .send(bytes);
     },
   );
