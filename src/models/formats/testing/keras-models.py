@@ -89,7 +89,7 @@ def twice(v):
 
 keras.Sequential([keras.Input((4,)), Twice(), L.Dense(1)]).save(path("custom-layer"))
 keras.Sequential([keras.Input((4,)), L.Dense(1, activation=twice)]).save(path("custom-activation"))
-keras.Sequential([keras.Input((4, 2)), L.LSTM(3, stateful=True)]).save(path("stateful"))
+keras.Sequential([keras.Input(batch_shape=(1, 4, 2)), L.LSTM(3, stateful=True)]).save(path("stateful"))
 keras.Sequential([keras.Input((4, 2)), L.TimeDistributed(Twice())]).save(path("custom-inside"))
 keras.Sequential([keras.Input((4, 4, 2)), L.ConvLSTM1D(3, 2)]).save(path("conv-lstm"))
 keras.Sequential([keras.Input((4, 4, 2)), L.UpSampling2D(2, interpolation="bilinear")]).save(path("bilinear"))
