@@ -76,6 +76,8 @@ export class LedgerWorker {
     this.#thread = undefined;
     if (!thread) return;
     const gone = new Promise<void>((resolve) => thread.once('exit', () => resolve()));
+    // Its end is waited for, when nothing else keeps this process alive, too.
+    thread.ref();
     thread.postMessage('end' satisfies ToThread);
     await gone;
   }
