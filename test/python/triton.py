@@ -39,7 +39,6 @@ request = service_pb2.ModelInferRequest(model_name=model, model_version="1")
 given = request.inputs.add(name="input", datatype="FP32", shape=rows.shape)
 given.contents.fp32_contents.extend(rows.ravel().tolist())
 typed, call = stub.ModelInfer.with_call(request, metadata=metadata)
-stream = service_pb2.ModelInferRequest(model_name=model)
 
 print(
     json.dumps(
@@ -67,7 +66,6 @@ print(
                 "stranger": refusal(lambda: client.infer("acme/nothing", tensor(rows), headers=headers)),
                 "wrongWidth": refusal(lambda: client.infer(model, tensor(rows[:, :99].copy()), headers=headers)),
                 "noVersion": refusal(lambda: client.infer(model, tensor(rows), model_version="99", headers=headers)),
-                "streaming": refusal(lambda: list(stub.ModelStreamInfer(iter([stream]), metadata=metadata))),
             },
         }
     )
