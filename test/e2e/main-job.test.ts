@@ -16,12 +16,14 @@ import {
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type ExampleServer, runCommand, startExampleServer } from './server.ts';
 
+/** The same mission is run with doors in processes of their own: gateways-main-job.test.ts. */
+const gateways = process.env.E2E_GATEWAYS ?? '1';
 let server: ExampleServer;
 const folder = mkdtempSync(join(tmpdir(), 'commonwatt-mission-'));
 const h5 = join(folder, 'model.h5');
 
 beforeAll(async () => {
-  server = await startExampleServer();
+  server = await startExampleServer({ env: { COMMONWATT_GATEWAYS: gateways } });
 });
 afterAll(() => server?.stop({ keep: false }));
 

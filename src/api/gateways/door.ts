@@ -43,4 +43,5 @@ process.on('message', (order: DoorOrder, connection: unknown) => {
   }
 });
 // Connections come by hand; a server that does not listen would never close those that dawdle.
-http.listen(ownPath, () => process.send?.(doorReady));
+// A door that was killed leaves its name behind: each has its own.
+http.listen(`${ownPath}-${process.pid}`, () => process.send?.(doorReady));

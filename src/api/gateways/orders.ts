@@ -2,7 +2,7 @@
 export interface DoorSettings {
   /** Where the server takes requests that doors pass on. */
   serverPath: string;
-  /** Where this door itself listens, to nobody. */
+  /** Where this door itself listens, to nobody; the number of its process is added. */
   ownPath: string;
   maxBodyBytes: number;
   logLevel: string;

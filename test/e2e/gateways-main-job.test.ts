@@ -1,0 +1,3 @@
+/** The whole mission once more, with two door processes before the server. */
+process.env.E2E_GATEWAYS = '2';
+await import('./main-job.test.ts');
