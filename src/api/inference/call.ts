@@ -88,7 +88,7 @@ async function compute<Request extends InferRequest>(
   });
 }
 
-export function noStore(cacheControl: string | undefined): boolean {
+function noStore(cacheControl: string | undefined): boolean {
   return cacheControl !== undefined && /(?:^|,)\s*no-store\s*(?:,|$)/i.test(cacheControl);
 }
 

@@ -96,6 +96,39 @@ describe('an answer', () => {
     }
   });
 
+  it('is the same for a body in a thousand chunks of unknown length', async () => {
+    const bytes = new TextEncoder().encode(JSON.stringify({ inputs: [row], id: 'x'.repeat(1000) }));
+    const { port } = new URL(door.baseUrl);
+    const status = await new Promise((resolve, reject) => {
+      const headers = { authorization: 'Bearer owner', 'transfer-encoding': 'chunked' };
+      const request = httpRequest({ port, path: url, method: 'POST', headers }, (response) => {
+        response.resume();
+        resolve(response.statusCode);
+      });
+      request.on('error', reject);
+      for (const byte of bytes) request.write(Uint8Array.of(byte));
+      request.end();
+    });
+    expect(status).toBe(200);
+    expect(door.calls).toHaveLength(1);
+  });
+
+  it('is none to a body that is too large, whatever it says of its length', async () => {
+    const huge = new Uint8Array(64 * 1024 + 1);
+    expect((await post(url, huge)).status).toBe(413);
+    const stream = new ReadableStream({
+      start(controller) {
+        controller.enqueue(huge);
+        controller.close();
+      },
+    });
+    const init = { method: 'POST', body: stream, duplex: 'half' } as RequestInit;
+    // The server may close before all was sent, which the client calls a failure.
+    const response = await door.fetch(url, init).catch(() => undefined);
+    expect(response?.status ?? 413).toBe(413);
+    expect(door.calls).toHaveLength(0);
+  });
+
   it('passes on what the caller asks of its computation', async () => {
     const before = performance.now();
     await post(url, { inputs: [row], parameters: { priority: 2, timeout: 5_000_000, mine: 'x' } });
@@ -344,7 +377,7 @@ describe('what is refused', () => {
       `{"inputs":[],"parameters":{"x":${deep}}}`,
     ]) {
       const response = await wide.fetch(url, { method: 'POST', body });
-      expect(await refusal(response)).toEqual([400, expect.stringContaining('nested deeper than 64')]);
+      expect(await refusal(response)).toEqual([400, expect.stringContaining('nested deeper than 100')]);
     }
     expect(performance.now() - began).toBeLessThan(2000);
     await wide.close();

@@ -30,7 +30,8 @@ const minus = 0x2d;
 const openArray = 0x5b;
 const openObject = 0x7b;
 
-const maxDepth = 64;
+/** As Triton's. */
+const maxDepth = 100;
 /** In so few bytes no depth takes long. */
 const shallowBytes = 4096;
 

@@ -82,8 +82,9 @@ describe('classification', () => {
 });
 
 describe('wanted outputs', () => {
-  it('are each given once, in the order asked', () => {
-    const wanted = wantedOutputs([{ name: 'texts' }, { name: 'scores' }, { name: 'texts' }], specs);
+  it('are given in the order asked, and not twice', () => {
+    const wanted = wantedOutputs([{ name: 'texts' }, { name: 'scores' }], specs);
     expect(wanted?.map(({ name }) => name)).toEqual(['texts', 'scores']);
+    expect(() => wantedOutputs([{ name: 'texts' }, { name: 'texts' }], specs)).toThrow('asked for twice');
   });
 });

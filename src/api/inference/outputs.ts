@@ -21,7 +21,7 @@ export interface GivenOutput {
   binary?: boolean | undefined;
 }
 
-/** The wanted outputs, each once; undefined when all are. */
+/** The wanted outputs; undefined when all are. */
 export function wantedOutputs(
   given: readonly GivenOutput[],
   specs: readonly TensorSpec[],
@@ -37,6 +37,8 @@ export function wantedOutputs(
         `${show(name)} is not an output of the model; it gives ${describe(specs)}`,
         `${where}.name`,
       );
+    if (wanted.has(spec.name))
+      throw invalid(`${where}.name`, `${show(name)} is asked for twice`, `${where}.name`);
     if (classes > 0 && !isRanked(spec.datatype))
       throw invalid(`${where}.parameters.classification`, `cannot rank ${spec.datatype}`, where);
     wanted.set(spec.name, { name: spec.name, classes, binary });
@@ -65,7 +67,7 @@ function isRanked(datatype: Tensor['datatype']): boolean {
  * For each row the `count` highest of its values as `value:index`, highest first, equal ones by index, NaN last:
  * [1, 5, 10, 4] with count 2 becomes ["10:2", "5:1"].
  */
-export function classify({ name, shape, data }: Tensor, count: number): Tensor {
+function classify({ name, shape, data }: Tensor, count: number): Tensor {
   const rows = shape.length > 1 ? (shape[0] ?? 1) : 1;
   const perRow = shape.length > 1 ? elementsOf(shape.slice(1)) : elementsOf(shape);
   const taken = Math.min(count, perRow);

@@ -33,7 +33,7 @@ const guest: Principal = {
   keyId: 'k2',
 };
 
-export const model: ModelRecord = {
+const model: ModelRecord = {
   id: 'm',
   organisationId: 'o1',
   organisation: 'acme',
