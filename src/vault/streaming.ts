@@ -117,7 +117,15 @@ async function* segmentsOf(source: Bytes, first: number, rest: number): AsyncGen
         filled = 0;
         segment = Buffer.alloc(0);
       }
-      const taken = Math.min(size - filled, chunk.length - offset);
+      const left = chunk.length - offset;
+      if (filled === 0 && left >= size) {
+        // A blob is read in chunks of a segment's size: nothing is copied then.
+        segment = Buffer.from(chunk.buffer, chunk.byteOffset + offset, size);
+        filled = size;
+        offset += size;
+        continue;
+      }
+      const taken = Math.min(size - filled, left);
       if (filled + taken > segment.length) segment = grown(segment, filled, filled + taken, size);
       segment.set(chunk.subarray(offset, offset + taken), filled);
       filled += taken;
