@@ -40,10 +40,9 @@ await server.client.versions.import('acme/large', artifact);
 await server.client.versions.import('acme/small', denseModel([columns, 1]));
 // The small one keeps the runner process alive, as in a server at work.
 await server.client.deployments.create({ model: 'acme/small:1', settings: { pinned: true } });
-const { id } = await server.client.deployments.create({
-  model: 'acme/large:1',
-  settings: { idleUnloadS: 1 },
-});
+// An answer used again would need no model.
+const settings = { idleUnloadS: 1, cache: { enabled: false } };
+const { id } = await server.client.deployments.create({ model: 'acme/large:1', settings });
 console.log(
   `${(artifact.length / 1e6).toFixed(0)} MB, SHA-256 ${createHash('sha256').update(artifact).digest('hex').slice(0, 12)}`,
 );
