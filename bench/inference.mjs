@@ -1,9 +1,14 @@
-// Single-row JSON inference, everything on (keys, policy, quota, ledger, headers), against a bare Fastify handler,
-// and against the same server with metering off. Rounds alternate, so drift of the machine hits all alike.
-//   node bench/inference.mjs [--connections 64] [--seconds 5] [--rounds 5]
+// Single-row inference with everything on (keys, policy, quota, ledger, headers), as JSON and as binary tensors, beside
+// the limits of the platform. Every body is another row, so that no cache of answers is measured; "cached" sends one body
+// again and again. Rounds alternate, so that drift of the machine hits all alike.
+//   node bench/inference.mjs [--connections 1,8,64,256] [--seconds 5] [--rounds 5] [--only "Commonwatt, JSON"…]
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { consumerOf, distinctRows } from './example.mjs';
 import { load, median, requireWrk } from './load.mjs';
+import { v2Binary } from './peers/peers.mjs';
 import { startCommonwatt, startScript } from './servers.mjs';
 
 const { values } = parseArgs({
@@ -11,55 +16,110 @@ const { values } = parseArgs({
     connections: { type: 'string', default: '64' },
     seconds: { type: 'string', default: '5' },
     rounds: { type: 'string', default: '5' },
+    only: { type: 'string', multiple: true },
   },
 });
-const [connections, seconds, rounds] = [values.connections, values.seconds, values.rounds].map(Number);
+const [seconds, rounds] = [values.seconds, values.rounds].map(Number);
 requireWrk();
 
-const [row] = distinctRows(1);
-const body = JSON.stringify({ inputs: [{ name: 'input', shape: [1, 100], datatype: 'FP32', data: row }] });
+const rows = distinctRows(256);
+const json = rows.map((data) =>
+  JSON.stringify({ inputs: [{ name: 'input', shape: [1, 100], datatype: 'FP32', data }] }),
+);
+const binary = rows.map(v2Binary);
 
 const full = await startCommonwatt();
-// The example wants a meter; afterwards the same data folder is served without one.
-const prepared = await startCommonwatt();
-await prepared.stop(true);
-const unmetered = await startCommonwatt({ data: prepared.folder, env: { COMMONWATT_METER: 'off' } });
 const everythingOn = await consumerOf(full);
-const meterOff = await consumerOf(unmetered);
 const sample = await (
-  await fetch(everythingOn.url, { method: 'POST', headers: everythingOn.headers, body })
+  await fetch(everythingOn.url, { method: 'POST', headers: everythingOn.headers, body: json[0] })
 ).text();
-const bare = await startScript('./bare-fastify.mjs', { BENCH_REPLY: sample });
 
+/** name → how it is started; gives where to send what, and how it is stopped. */
 const contenders = {
-  'Commonwatt, everything on': everythingOn,
-  'Commonwatt, metering off': meterOff,
-  'bare Fastify, same body and reply': {
-    url: `${bare.url}/v2/models/x/infer`,
-    headers: { 'content-type': 'application/json' },
-  },
+  'Commonwatt, JSON': async () => ({ ...everythingOn, bodies: json, pids: [full.pid] }),
+  'Commonwatt, binary': async () => ({
+    ...everythingOn,
+    headers: { ...everythingOn.headers, ...binary[0].headers },
+    bodies: binary.map(({ body }) => body),
+    pids: [full.pid],
+  }),
+  'Commonwatt, JSON, cached': async () => ({ ...everythingOn, bodies: [json[0]], pids: [full.pid] }),
+  'Commonwatt, JSON, metering off': () => prepared({ COMMONWATT_METER: 'off' }),
+  'Commonwatt, JSON, 2 gateways': () => prepared({ COMMONWATT_GATEWAYS: '2' }),
+  'gathering Fastify, onnxruntime in process': () => limit('gather', { BENCH_MODEL: modelFile }),
+  'bare Fastify, same body and reply': () => limit('reply', { BENCH_REPLY: sample }),
+  'node:http echo': () => limit('echo', { BENCH_REPLY: sample }),
 };
-const results = Object.fromEntries(Object.keys(contenders).map((name) => [name, []]));
-for (let round = -1; round < rounds; round++) {
-  for (const [name, target] of Object.entries(contenders)) {
-    const result = await load({ ...target, bodies: [body], connections, seconds: round < 0 ? 2 : seconds });
-    if (result.failed) throw new Error(`${name}: ${result.failed} requests failed`);
-    if (round >= 0) results[name].push(result);
-  }
-}
-await Promise.all([full.stop(), unmetered.stop(), bare.stop()]);
+const modelFile = await exampleModel(full);
+const chosen = values.only ?? Object.keys(contenders);
+const running = new Map();
+for (const name of chosen) running.set(name, await contenders[name]());
 
-const rate = (name) => median(results[name].map(({ perSecond }) => perSecond));
-console.log(
-  `\n${body.length}-byte request, ${sample.length}-byte reply, ${connections} connections, median of ${rounds} rounds of ${seconds} s\n`,
-);
-console.log('| server | requests/s | p50 ms | p99 ms |\n|---|---|---|---|');
-for (const [name, rows] of Object.entries(results)) {
-  console.log(
-    `| ${name} | ${Math.round(rate(name)).toLocaleString('en')} | ${median(rows.map((r) => r.p50Ms))} | ${median(rows.map((r) => r.p99Ms))} |`,
-  );
+for (const connections of values.connections.split(',').map(Number)) {
+  const results = new Map(chosen.map((name) => [name, []]));
+  for (let round = -1; round < rounds; round++) {
+    for (const [name, { url, headers, bodies, pids }] of running) {
+      const result = await load({
+        url,
+        headers,
+        bodies,
+        pids,
+        connections,
+        seconds: round < 0 ? 2 : seconds,
+      });
+      if (result.failed) throw new Error(`${name}: ${result.failed} requests failed`);
+      if (round >= 0) results.get(name).push(result);
+    }
+  }
+  print(connections, results);
 }
-const ratio = (a, b) => `${((100 * rate(a)) / rate(b)).toFixed(1)} %`;
-const names = Object.keys(contenders);
-console.log(`\neverything on / bare Fastify: ${ratio(names[0], names[2])} (goal ≥ 80 %)`);
-console.log(`metering on / metering off: ${ratio(names[0], names[1])} (goal ≥ 98 %)`);
+for (const { stop } of running.values()) await stop?.();
+await full.stop();
+
+/** The example wants a meter and no doors; afterwards the same data folder is served as asked. */
+async function prepared(env) {
+  const first = await startCommonwatt();
+  await first.stop(true);
+  const server = await startCommonwatt({ data: first.folder, env });
+  return { ...(await consumerOf(server)), bodies: json, pids: [server.pid], stop: () => server.stop() };
+}
+
+async function limit(which, env) {
+  const { url, pid, stop } = await startScript('./bare-fastify.mjs', { BENCH_LIMIT: which, ...env });
+  const headers = { 'content-type': 'application/json' };
+  return { url: `${url}/v2/models/x/infer`, headers, bodies: json, pids: [pid], stop };
+}
+
+async function exampleModel({ example: { baseUrl, model, owner } }) {
+  const answer = await fetch(`${baseUrl}/api/v1/models/${model}/versions/1/artifact?format=onnx`, {
+    headers: { authorization: `Bearer ${owner.apiKey}` },
+  });
+  if (!answer.ok) throw new Error(await answer.text());
+  const file = join(mkdtempSync(join(tmpdir(), 'commonwatt-bench-')), 'model.onnx');
+  writeFileSync(file, Buffer.from(await answer.arrayBuffer()));
+  return file;
+}
+
+function print(connections, results) {
+  const of = (name, field) => median(results.get(name).map((result) => result[field]));
+  console.log(
+    `\n${json[0].length}-byte JSON request, ${sample.length}-byte reply, ${connections} connections, median of ${rounds} rounds of ${seconds} s\n`,
+  );
+  console.log('| server | requests/s | p50 ms | p99 ms | CPU-s per 1,000 |\n|---|---|---|---|---|');
+  for (const name of results.keys()) {
+    const rate = Math.round(of(name, 'perSecond')).toLocaleString('en');
+    console.log(
+      `| ${name} | ${rate} | ${of(name, 'p50Ms')} | ${of(name, 'p99Ms')} | ${of(name, 'cpuPer1000').toFixed(4)} |`,
+    );
+  }
+  const ratio = (a, b) => ((100 * of(a, 'perSecond')) / of(b, 'perSecond')).toFixed(1);
+  const [ours, off, gather] = [
+    'Commonwatt, JSON',
+    'Commonwatt, JSON, metering off',
+    'gathering Fastify, onnxruntime in process',
+  ];
+  if (results.has(ours) && results.has(gather))
+    console.log(`\neverything on / gathering Fastify: ${ratio(ours, gather)} % (goal ≥ 80 %)`);
+  if (results.has(ours) && results.has(off))
+    console.log(`metering on / metering off: ${ratio(ours, off)} % (goal ≥ 98 %)`);
+}
