@@ -169,16 +169,16 @@ export class Batcher implements Engine {
       this.#join(leader, waiting);
       return true;
     }
-    const key = reuse.key(fingerprint, call);
-    const kept = key === undefined ? undefined : reuse.kept(key, now);
-    const lookupNs = key === undefined ? 0 : (performance.now() - now) * 1e6;
+    const keep = reuse.worthKeeping(fingerprint);
+    const kept = keep ? reuse.kept(fingerprint, call, now) : undefined;
     if (kept) {
       const { outputs, computeNs } = kept;
-      this.#delivery.kept({ call, context, rows, at: now, lookupNs, outputs, computeNs, resolve, reject });
+      this.#delivery.kept({ call, context, rows, at: now, outputs, computeNs, resolve, reject });
       return true;
     }
-    countMiss(this.statistics, lookupNs);
-    reuse.began(waiting, fingerprint, key);
+    // What was not seen before is not looked up at all.
+    countMiss(this.statistics, keep ? (performance.now() - now) * 1e6 : 0);
+    reuse.began(waiting, fingerprint, keep);
     return false;
   }
 

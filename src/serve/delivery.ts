@@ -15,7 +15,6 @@ export interface Hit {
   context: WorkContext;
   rows: number;
   at: number;
-  lookupNs: number;
   outputs: readonly Tensor[];
   computeNs: number;
   resolve: Resolve;
@@ -98,7 +97,7 @@ export class Delivery {
         continue;
       }
       const waitedMs = now - joinedAt;
-      countHit(statistics, waitedMs, 0);
+      countHit(statistics, waitedMs);
       resolve({
         ...inference,
         outputs: copyTensors(inference.outputs),
@@ -123,14 +122,15 @@ export class Delivery {
     this.#hits = [];
     const footprints = this.#avoided(hits);
     const now = performance.now();
-    for (const [index, { at, rows, lookupNs, outputs, resolve, reject }] of hits.entries()) {
+    statistics.lastInferenceMs = Date.now();
+    for (const [index, { at, rows, outputs, resolve, reject }] of hits.entries()) {
       const footprint = footprints[index];
       if (footprint instanceof Error || !footprint) {
         statistics.fail.count++;
         reject(footprint);
         continue;
       }
-      countHit(statistics, now - at, lookupNs);
+      countHit(statistics, now - at);
       resolve({
         outputs: copyTensors(outputs),
         footprint,

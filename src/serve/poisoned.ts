@@ -2,10 +2,9 @@
  * Requests that crashed the runner twice, each time alone: refused from then on, for a while. Known by a digest of
  * model version and inputs, so that nothing of the request itself is kept.
  */
-import { createHash } from 'node:crypto';
 import { CommonwattError } from '../errors.ts';
 import type { Tensor } from '../runtimes/tensor.ts';
-import { inputParts, lengthPrefix } from './request-key.ts';
+import { requestDigest } from './request-key.ts';
 
 const maxRemembered = 10_000;
 const rememberedMs = 10 * 60_000;
@@ -18,16 +17,17 @@ export class Poisoned {
 
   has(versionId: string, inputs: readonly Tensor[], now: number): boolean {
     if (this.#until.size === 0 || !this.#versions.has(versionId)) return false;
-    const digest = digestOf(versionId, inputs);
-    const until = this.#until.get(digest);
-    if (until === undefined || until > now) return until !== undefined;
-    this.#until.delete(digest);
+    for (const [digest, until] of this.#until) {
+      if (until > now) break;
+      this.#until.delete(digest);
+    }
     if (this.#until.size === 0) this.#versions.clear();
+    else return this.#until.has(requestDigest([versionId], inputs));
     return false;
   }
 
   add(versionId: string, inputs: readonly Tensor[], now: number): void {
-    const digest = digestOf(versionId, inputs);
+    const digest = requestDigest([versionId], inputs);
     this.#versions.add(versionId);
     this.#until.delete(digest);
     this.#until.set(digest, now + rememberedMs);
@@ -36,12 +36,6 @@ export class Poisoned {
       this.#until.delete(oldest);
     }
   }
-}
-
-function digestOf(versionId: string, inputs: readonly Tensor[]): string {
-  const hash = createHash('sha256');
-  for (const part of [versionId, ...inputParts(inputs)]) hash.update(lengthPrefix(part)).update(part);
-  return hash.digest('base64');
 }
 
 export function poisonedError(): CommonwattError {

@@ -1,39 +1,25 @@
 /**
- * What makes two requests the same: a tuple whose parts carry their lengths, so that no two different tuples have
- * one text. Small requests are known by all their bytes, large ones by the SHA-256 of them.
+ * What makes two requests the same: names, datatypes, shapes and bytes of their inputs, compared one by one, or by a
+ * SHA-256 over them as a tuple whose parts carry their lengths, so that no two different tuples have one text.
  */
 import { createHash } from 'node:crypto';
 import type { Tensor } from '../runtimes/tensor.ts';
 
-const exactBytes = 1024;
 const sampledWords = 1024;
 
-export function lengthPrefix(part: string | Uint8Array): string {
-  return `${typeof part === 'string' ? Buffer.byteLength(part) : part.length}:`;
-}
-
-/** Names, datatypes, shapes and bytes, in order. */
-export function inputParts(inputs: readonly Tensor[]): (string | Uint8Array)[] {
-  const parts: (string | Uint8Array)[] = [String(inputs.length)];
-  for (const { name, datatype, shape, data } of inputs)
-    parts.push(name, datatype, shape.join(','), bytesOf(data));
-  return parts;
-}
-
-/** `who`: everything but the inputs that an answer depends on or is bound to. */
-export function requestKey(who: readonly string[], inputs: readonly Tensor[]): string {
-  let bytes = 0;
-  for (const { data } of inputs) bytes += data.byteLength;
-  const parts = [...who, ...inputParts(inputs)];
-  if (bytes > exactBytes) {
-    const hash = createHash('sha256');
-    for (const part of parts) hash.update(lengthPrefix(part)).update(part);
-    return `#${hash.digest('base64')}`;
+/** `who`: what else must be the same, e.g. the version of the model. */
+export function requestDigest(who: readonly string[], inputs: readonly Tensor[]): string {
+  const hash = createHash('sha256');
+  const add = (part: string | Uint8Array) => hash.update(`${Buffer.byteLength(part)}:`).update(part);
+  add(String(who.length));
+  for (const part of who) add(part);
+  for (const { name, datatype, shape, data } of inputs) {
+    add(name);
+    add(datatype);
+    add(shape.join());
+    add(bytesOf(data));
   }
-  let key = '=';
-  for (const part of parts)
-    key += lengthPrefix(part) + (typeof part === 'string' ? part : bufferOf(part).toString('latin1'));
-  return key;
+  return hash.digest('base64');
 }
 
 /** A cheap 30-bit number that is the same for the same inputs, and mostly another one for others. */
@@ -42,7 +28,8 @@ export function fingerprintOf(seed: number, inputs: readonly Tensor[]): number {
   for (const { shape, data } of inputs) {
     for (const dimension of shape) hash = mix(hash, dimension);
     // Words lie at whole words only.
-    const { buffer, byteOffset, byteLength } = data.byteOffset % 4 === 0 ? data : data.slice();
+    const { buffer, byteOffset, byteLength } =
+      data.byteOffset % 4 === 0 ? data : Uint8Array.from(bytesOf(data));
     hash = hashWords(hash, new Int32Array(buffer, byteOffset, byteLength >> 2));
     // What does not fill a word.
     const rest = byteLength & 3;
@@ -95,8 +82,4 @@ export function sameInputs(a: readonly Tensor[], b: readonly Tensor[]): boolean 
 
 function bytesOf({ buffer, byteOffset, byteLength }: Tensor['data']): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength);
-}
-
-function bufferOf({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
-  return Buffer.from(buffer, byteOffset, byteLength);
 }

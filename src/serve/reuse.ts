@@ -6,31 +6,47 @@
  * An answer is kept from the second time on that its request is seen: what comes once costs a fingerprint of its
  * bytes (less than 1 % of a request) and no memory. A fingerprint only says where to look; the bytes decide.
  */
-import type { Tensor } from '../runtimes/tensor.ts';
-import { fingerprintOf, requestKey, sameInputs, seedOf } from './request-key.ts';
+import { type Tensor, viewOf } from '../runtimes/tensor.ts';
+import { fingerprintOf, requestDigest, sameInputs, seedOf } from './request-key.ts';
 import type { InferCall } from './serve.ts';
 import type { DeploymentSettings } from './settings.ts';
 import type { Waiting } from './waiting.ts';
 
-/** What an entry costs besides its key and its values. */
-const entryBytes = 400;
+/** What an entry costs besides its values. */
+const entryBytes = 500;
 const tensorBytes = 250;
+/** Inputs up to here are kept and compared; of larger ones the SHA-256. */
+const exactBytes = 1024;
 /** No answer may take more than this part of the whole. */
 const largestPart = 1 / 8;
 const seenSlots = 1 << 16;
+/** An answer counts as used just now for so long: it is not moved again with each use. */
+const sameUseMs = 1000;
 
-interface KeptAnswer {
+/** What an answer depends on or is bound to besides its inputs. */
+interface Bond {
+  versionId: string;
+  /** The organisation; empty: everyone. */
+  scope: string;
+  policyVersion: number;
+}
+
+interface KeptAnswer extends Bond {
+  /** Of its request: a copy, or the digest. */
+  inputs: readonly Tensor[] | string;
   outputs: readonly Tensor[];
   /** The computing that using it again avoids. */
   computeNs: number;
   bytes: number;
   atMs: number;
+  usedMs: number;
 }
 
-/** The answers of all versions, those used least recently first. */
+/** The answers of all versions, those used least recently (to a second) first. */
 export class AnswerCache {
   readonly #maxBytes: number;
-  readonly #kept = new Map<string, KeptAnswer>();
+  /** By the fingerprint of the request: of those that share one, the newest. */
+  readonly #kept = new Map<number, KeptAnswer>();
   /** Fingerprints seen lately; a newer one takes the place of an older. */
   readonly #seen: Int32Array;
   bytes = 0;
@@ -57,25 +73,44 @@ export class AnswerCache {
     return false;
   }
 
-  get(key: string, maxAgeMs: number, now: number): KeptAnswer | undefined {
-    const kept = this.#kept.get(key);
-    if (!kept) return undefined;
-    this.#kept.delete(key);
+  get(fingerprint: number, bond: Bond, inputs: readonly Tensor[], maxAgeMs: number, now: number) {
+    const kept = this.#kept.get(fingerprint);
+    if (!kept || !isAnswerTo(kept, bond, inputs)) return undefined;
     if (now - kept.atMs > maxAgeMs) {
-      this.bytes -= kept.bytes;
+      this.#drop(fingerprint);
       return undefined;
     }
-    this.#kept.set(key, kept);
+    if (now - kept.usedMs >= sameUseMs) {
+      kept.usedMs = now;
+      this.#kept.delete(fingerprint);
+      this.#kept.set(fingerprint, kept);
+    }
     return kept;
   }
 
-  /** Keeps a copy: neither the batch it came with nor its caller holds on to it. */
-  put(key: string, outputs: readonly Tensor[], computeNs: number, now: number): void {
-    let bytes = entryBytes + key.length;
-    for (const { data } of outputs) bytes += tensorBytes + data.byteLength;
+  /** Keeps copies: neither the batch it came with nor its caller holds on to them. */
+  put(
+    fingerprint: number,
+    { versionId, scope, policyVersion }: Bond,
+    inputs: readonly Tensor[],
+    { outputs, computeNs }: Pick<KeptAnswer, 'outputs' | 'computeNs'>,
+    now: number,
+  ): void {
+    const exact = sizeOf(inputs) <= exactBytes;
+    const bytes = entryBytes + heldBytes(outputs) + (exact ? heldBytes(inputs) : 0);
     if (bytes > this.#maxBytes * largestPart) return;
-    this.#drop(key);
-    this.#kept.set(key, { outputs: copyTensors(outputs), computeNs, bytes, atMs: now });
+    this.#drop(fingerprint);
+    this.#kept.set(fingerprint, {
+      versionId,
+      scope,
+      policyVersion,
+      inputs: exact ? copyTensors(inputs) : requestDigest([], inputs),
+      outputs: copyTensors(outputs),
+      computeNs,
+      bytes,
+      atMs: now,
+      usedMs: now,
+    });
     this.bytes += bytes;
     for (const oldest of this.#kept.keys()) {
       if (this.bytes <= this.#maxBytes) break;
@@ -83,21 +118,43 @@ export class AnswerCache {
     }
   }
 
-  #drop(key: string): void {
-    const kept = this.#kept.get(key);
+  #drop(fingerprint: number): void {
+    const kept = this.#kept.get(fingerprint);
     if (!kept) return;
-    this.#kept.delete(key);
+    this.#kept.delete(fingerprint);
     this.bytes -= kept.bytes;
   }
 }
 
+function isAnswerTo(kept: KeptAnswer, bond: Bond, inputs: readonly Tensor[]): boolean {
+  if (
+    kept.versionId !== bond.versionId ||
+    kept.scope !== bond.scope ||
+    kept.policyVersion !== bond.policyVersion
+  )
+    return false;
+  return typeof kept.inputs === 'string'
+    ? kept.inputs === requestDigest([], inputs)
+    : sameInputs(kept.inputs, inputs);
+}
+
+function sizeOf(tensors: readonly Tensor[]): number {
+  let bytes = 0;
+  for (const { data } of tensors) bytes += data.byteLength;
+  return bytes;
+}
+
+function heldBytes(tensors: readonly Tensor[]): number {
+  return tensors.length * tensorBytes + sizeOf(tensors);
+}
+
+/** In buffers of their own: a Buffer's `slice` would be a view. */
 export function copyTensors(tensors: readonly Tensor[]): Tensor[] {
-  return tensors.map(({ name, datatype, shape, data }) => ({
-    name,
-    datatype,
-    shape: [...shape],
-    data: data.slice(),
-  }));
+  return tensors.map(({ name, datatype, shape, data }) => {
+    const { buffer, byteOffset, byteLength, length } = data;
+    const own = buffer.slice(byteOffset, byteOffset + byteLength);
+    return { name, datatype, shape: [...shape], data: viewOf(datatype, own, 0, length) };
+  });
 }
 
 /** Reuse as one deployed version allows it. */
@@ -139,19 +196,18 @@ export class Reuse {
     return same ? leader : undefined;
   }
 
-  /** The key of an answer that is worth keeping: its request was seen before. */
-  key(fingerprint: number, { context, options, inputs }: InferCall): string | undefined {
-    if (!this.#cache.enabled || !this.#cache.seen(fingerprint)) return undefined;
-    return requestKey([this.#scope(context), String(options.policyVersion), this.#versionId], inputs);
+  /** Its answer is worth keeping: the request was seen before. From now on it was. */
+  worthKeeping(fingerprint: number): boolean {
+    return this.#cache.enabled && this.#cache.seen(fingerprint);
   }
 
-  kept(key: string, now: number): KeptAnswer | undefined {
-    return this.#cache.get(key, this.#maxAgeMs, now);
+  kept(fingerprint: number, call: InferCall, now: number): KeptAnswer | undefined {
+    return this.#cache.get(fingerprint, this.#bond(call), call.inputs, this.#maxAgeMs, now);
   }
 
   /** From now on others may join it, until it has `ended`. */
-  began(waiting: Waiting, fingerprint: number, key: string | undefined): void {
-    waiting.shareable = { fingerprint, key };
+  began(waiting: Waiting, fingerprint: number, keep: boolean): void {
+    waiting.shareable = { fingerprint, keep };
     if (!this.#underWay.has(fingerprint)) this.#underWay.set(fingerprint, waiting);
   }
 
@@ -160,8 +216,14 @@ export class Reuse {
       this.#underWay.delete(waiting.shareable.fingerprint);
   }
 
-  computed({ shareable }: Waiting, outputs: readonly Tensor[], computeNs: number, now: number): void {
-    if (shareable?.key !== undefined) this.#cache.put(shareable.key, outputs, computeNs, now);
+  computed({ shareable, call }: Waiting, outputs: readonly Tensor[], computeNs: number, now: number): void {
+    if (!shareable?.keep) return;
+    this.#cache.put(shareable.fingerprint, this.#bond(call), call.inputs, { outputs, computeNs }, now);
+  }
+
+  #bond({ context, options }: InferCall): Bond {
+    const policyVersion = options.policyVersion ?? Number.NaN;
+    return { versionId: this.#versionId, scope: this.#scope(context), policyVersion };
   }
 
   #scope({ consumer }: InferCall['context']): string {

@@ -112,11 +112,10 @@ export function countAnswer(
   countTimes(statistics, times);
 }
 
-/** A request that another's answer was used for; joined: it was under way, so that nothing was looked up. */
-export function countHit(statistics: ModelStatistics, totalMs: number, lookupNs: number): void {
-  statistics.lastInferenceMs = Date.now();
-  count(statistics.success, totalMs * 1e6);
-  count(statistics.cacheHit, lookupNs);
+/** A request that another's answer was used for: a kept one, or one that was under way. */
+export function countHit({ success, cacheHit }: ModelStatistics, totalMs: number): void {
+  count(success, totalMs * 1e6);
+  count(cacheHit, totalMs * 1e6);
 }
 
 export function countMiss({ cacheMiss }: ModelStatistics, lookupNs: number): void {

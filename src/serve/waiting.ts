@@ -22,8 +22,8 @@ export interface Joined {
 /** What is remembered of a request whose answer others may use (see `reuse.ts`). */
 export interface Shareable {
   fingerprint: number;
-  /** Set when the answer is worth keeping; else it is only shared with who asks meanwhile. */
-  key: string | undefined;
+  /** False: the answer is only shared with who asks meanwhile. */
+  keep: boolean;
 }
 
 export class Waiting {
