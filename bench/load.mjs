@@ -78,7 +78,7 @@ end\n`,
 }
 
 /** CPU seconds (user and system) so far of these processes and all their children, from /proc (100 ticks a second). */
-function cpuSeconds(pids) {
+export function cpuSeconds(pids) {
   const processes = readdirSync('/proc').flatMap((name) => {
     if (!/^\d+$/.test(name)) return [];
     try {
