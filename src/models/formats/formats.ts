@@ -18,6 +18,7 @@ import type { KerasModel } from './keras-model.ts';
 import { inspectOnnx } from './onnx-read.ts';
 import type { WeighLimits } from './onnx-weigh.ts';
 import { writeOnnx } from './onnx-write.ts';
+import { isTfjsArchive, readTfjsArchive } from './tfjs-archive.ts';
 
 export interface InspectedModel {
   format: ArtifactFormat;
@@ -70,6 +71,7 @@ export async function inspectArtifact(
 async function inspectArchive(bytes: Buffer, limits: FormatLimits): Promise<InspectedModel> {
   const archive = readZip(bytes, { maxEntries: limits.maxEntries, maxBytes: limits.maxKerasBytes });
   if (isKerasArchive(archive)) return converted('keras', await readKerasArchive(archive, limits));
+  if (isTfjsArchive(archive)) return converted('tfjs-layers', readTfjsArchive(archive, limits));
   const names = [...archive.keys()].slice(0, 5);
   throw new CommonwattError(
     'UNSUPPORTED_FORMAT',
@@ -109,7 +111,8 @@ function detectFormat(bytes: Uint8Array): 'keras-h5' | 'onnx' | 'zip' {
   );
 }
 
-const supported = 'supported are Keras (.keras and .h5) and ONNX (.onnx)';
+const supported =
+  'supported are Keras (.keras and .h5), ONNX (.onnx), and archives of a pipeline or a tf.js layers model';
 const zipSignature = Buffer.from('PK\x03\x04');
 
 const foreignFormats = [
