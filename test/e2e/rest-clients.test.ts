@@ -34,7 +34,7 @@ beforeAll(async () => {
   await importModel('echo-wide', identityModel('FP32', [-1, 1000]));
   rows = [0, 1, 2].map((row) => exampleRow().map((value, column) => (column % 3 === row ? 0 : value)));
   expected = await predictions(rows);
-});
+}, 240_000);
 afterAll(() => server?.stop({ keep: false }));
 
 async function importModel(name: string, bytes: Uint8Array): Promise<void> {
@@ -74,7 +74,7 @@ const script = (name: string) =>
   readFileSync(fileURLToPath(new URL(`../python/${name}`, import.meta.url)), 'utf8');
 
 describe('the Python client of Triton', () => {
-  it('finds every call it knows answered', () => {
+  it('finds every call it knows answered', { timeout: 120_000 }, () => {
     const { example, baseUrl } = server;
     const { organisation, apiKey } = example.owner;
     const heard = JSON.parse(
@@ -127,6 +127,7 @@ describe('the Python client of Triton', () => {
       wrongWidth: '400',
       noVersion: '404',
       halfAsJson: '400',
+      sharedMemory: '400',
       sequence: '400',
       override: '400',
       logging: '404',
@@ -135,7 +136,7 @@ describe('the Python client of Triton', () => {
 });
 
 describe('the REST client of KServe', () => {
-  it('gets the same answers in every mix of JSON and binary data', () => {
+  it('gets the same answers in every mix of JSON and binary data', { timeout: 120_000 }, () => {
     const { example, baseUrl } = server;
     const heard = JSON.parse(
       runPython(

@@ -76,6 +76,8 @@ for datatype, data in values.items():
         else:
             equal = answer.dtype == data.dtype and np.array_equal(answer, data, equal_nan=datatype.startswith("FP"))
         same[f"{datatype} {'binary' if binary else 'JSON'}"] = bool(equal)
+in_shared_memory = triton.InferInput("input", list(rows.shape), "FP32")
+in_shared_memory.set_shared_memory("region", rows.nbytes)
 half = tensor("x", values["FP16"])
 no_json = [triton.InferRequestedOutput("y", binary_data=False)]
 
@@ -187,6 +189,7 @@ print(
                 "halfAsJson": refusal(
                     lambda: client.infer(f"{organisation}/echo-fp16", [half], outputs=no_json, headers=auth())
                 ),
+                "sharedMemory": refusal(lambda: client.infer(example, [in_shared_memory], headers=auth())),
                 "sequence": refusal(
                     lambda: client.infer(
                         example, [tensor("input", rows)], sequence_id=3, sequence_start=True, headers=auth()
