@@ -6,7 +6,7 @@
  * An answer is kept from the second time on that its request is seen: what comes once costs a fingerprint of its
  * bytes (less than 1 % of a request) and no memory. A fingerprint only says where to look; the bytes decide.
  */
-import { type Tensor, viewOf } from '../runtimes/tensor.ts';
+import type { Tensor } from '../runtimes/tensor.ts';
 import { fingerprintOf, requestDigest, sameInputs, seedOf } from './request-key.ts';
 import type { InferCall } from './serve.ts';
 import type { DeploymentSettings } from './settings.ts';
@@ -148,13 +148,14 @@ function heldBytes(tensors: readonly Tensor[]): number {
   return tensors.length * tensorBytes + sizeOf(tensors);
 }
 
-/** In buffers of their own: a Buffer's `slice` would be a view. */
 export function copyTensors(tensors: readonly Tensor[]): Tensor[] {
-  return tensors.map(({ name, datatype, shape, data }) => {
-    const { buffer, byteOffset, byteLength, length } = data;
-    const own = buffer.slice(byteOffset, byteOffset + byteLength);
-    return { name, datatype, shape: [...shape], data: viewOf(datatype, own, 0, length) };
-  });
+  const copies: Tensor[] = [];
+  for (const { name, datatype, shape, data } of tensors) {
+    // A Buffer's `slice` would be a view.
+    const own = Buffer.isBuffer(data) ? Uint8Array.from(data) : data.slice();
+    copies.push({ name, datatype, shape: shape.slice(), data: own });
+  }
+  return copies;
 }
 
 /** Reuse as one deployed version allows it. */
