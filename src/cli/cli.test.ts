@@ -115,6 +115,71 @@ describe('help', () => {
   });
 });
 
+describe('deploy', () => {
+  const deployment = { id: 'd1', model: 'acme/digits', version: 1, state: 'ready', settings: null };
+  const sent = () => JSON.parse(seen.at(-1)?.body ?? '{}');
+  beforeEach(() => {
+    answers['POST /api/v1/deployments'] = deployment;
+  });
+
+  it('sends no settings when none are given', async () => {
+    expect((await call(['deploy', 'acme/digits:1'])).code).toBe(0);
+    expect(sent()).toEqual({ model: 'acme/digits:1' });
+  });
+
+  it('sends those of the flags before those of the file', async () => {
+    const file = join(folder(), 'settings.yaml');
+    writeFileSync(file, 'maxBatchSize: 8\nidleUnloadS: 60\ncache: {maxAgeS: 9}\n');
+    const flags =
+      '--max-batch-size 64 --max-queue-delay-ms adaptive --preferred-batch-sizes 8,16 --queue-timeout-ms none --warm-up none --pinned --cache everyone --replicas 2 --execution-providers cuda,cpu';
+    const { code, err } = await call(['deploy', 'acme/digits:1', '--settings', file, ...flags.split(' ')]);
+    expect([code, err]).toEqual([0, 'loading acme/digits:1 …\n']);
+    expect(sent().settings).toEqual({
+      maxBatchSize: 64,
+      idleUnloadS: 60,
+      cache: { maxAgeS: 9, enabled: true, scope: 'everyone' },
+      maxQueueDelayMs: 'adaptive',
+      preferredBatchSizes: [8, 16],
+      queueTimeoutMs: null,
+      warmUpBatchSizes: [],
+      pinned: true,
+      replicas: 2,
+      executionProviders: ['cuda', 'cpu'],
+    });
+  });
+
+  it.each([
+    [['--max-batch-size', 'many'], /write a number/],
+    [['--cache', 'maybe'], /on, off or everyone/],
+    [['--settings', '/nowhere.yaml'], /does not exist/],
+  ])('%j is wrong use', async (flags, message) => {
+    const { code, err } = await call(['deploy', 'acme/digits:1', ...flags]);
+    expect([code, seen]).toEqual([2, []]);
+    expect(err).toMatch(message);
+  });
+
+  it('lists the state of each, why it failed, and what it holds', async () => {
+    const failed = { ...deployment, id: 'd2', state: 'failed', reason: 'no graph', memoryBytes: 0 };
+    answers['GET /api/v1/deployments'] = {
+      deployments: [
+        { ...deployment, memoryBytes: 2_000_000, reason: null, settings: { pinned: true } },
+        failed,
+      ],
+    };
+    const { out } = await call(['deploy', '--list']);
+    expect(out).toMatch(/d1 +acme\/digits:1 +ready, pinned +2 MB\n/);
+    expect(out).toMatch(/d2 +acme\/digits:1 +failed +no graph\n/);
+  });
+
+  it('moves an alias with what it needs', async () => {
+    const route = 'PUT /api/v1/models/acme%2Fdigits/aliases/production';
+    answers[route] = { alias: 'production', version: 2, retired: 1 };
+    const { out } = await call('models alias acme/digits production 2 --deploy --retire'.split(' '));
+    expect(sent()).toEqual({ version: 2, deploy: true, retire: true });
+    expect(out).toBe('acme/digits@production is version 2\nversion 1 is no longer served\n');
+  });
+});
+
 describe('the server is found', () => {
   it('by flags before environment before login', async () => {
     const env = { HOME: folder() };

@@ -12,12 +12,12 @@ export interface SettingOptions {
   preferredBatchSizes?: number[];
   maxQueueDelayMs?: number | 'adaptive';
   queueLimit?: number;
-  queueTimeoutMs?: number | null;
+  queueTimeoutMs?: number | 'none';
   priorityLevels?: number;
   cache?: 'on' | 'off' | 'everyone';
   warmUp?: number[];
   pinned?: boolean;
-  idleUnloadS?: number | null;
+  idleUnloadS?: number | 'none';
   threads?: number;
   replicas?: number;
   executionProviders?: string[];
@@ -48,7 +48,10 @@ export function settingOptions(command: Command): Command {
 export function givenSettings(options: SettingOptions): GivenSettings | undefined {
   const { settings: file, cache: reuse, warmUp, executionProviders, ...rest } = options;
   const given: GivenSettings = file === undefined ? {} : readSettingsFile(file);
-  for (const name of plain) if (rest[name] !== undefined) Object.assign(given, { [name]: rest[name] });
+  for (const name of plain) {
+    const value = rest[name];
+    if (value !== undefined) Object.assign(given, { [name]: value === 'none' ? null : value });
+  }
   if (warmUp) given.warmUpBatchSizes = warmUp;
   if (executionProviders)
     given.executionProviders = executionProviders as DeploymentSettings['executionProviders'];
@@ -97,8 +100,9 @@ function number(text: string): number {
   return value;
 }
 
-function numberOrNone(text: string): number | null {
-  return text === 'none' ? null : number(text);
+/** `none` stays a word here: commander makes an empty text of null. */
+function numberOrNone(text: string): number | 'none' {
+  return text === 'none' ? text : number(text);
 }
 
 function numbers(text: string): number[] {

@@ -244,6 +244,62 @@ describe('deployments', () => {
     expect((await remove(acme)).status).toBe(204);
     expect((await remove(acme)).status).toBe(404);
   });
+
+  test('have settings, which their owner sees and changes', async () => {
+    await importModel(acme, 'acme--digits');
+    const body = { model: 'acme/digits:1', settings: { maxBatchSize: 64, cache: { enabled: false } } };
+    const made = await house.call(acme, 'POST', '/api/v1/deployments', body);
+    expect(made).toMatchObject({
+      status: 201,
+      json: {
+        reason: null,
+        settings: { maxBatchSize: 64, pinned: false, cache: { enabled: false, maxAgeS: 300 } },
+      },
+    });
+    const url = `/api/v1/deployments/${made.json.id}`;
+    const change = (key: string, settings: object) => house.call(key, 'PATCH', url, { settings });
+    expect(await change(acme, { pinned: true })).toMatchObject({
+      status: 200,
+      json: { settings: { pinned: true } },
+    });
+    expect((await house.call(bob, 'GET', url)).json.settings.pinned).toBe(true);
+    expect((await change(bob, { pinned: false })).status).toBe(403);
+    expect((await change(globex, { pinned: false })).status).toBe(404);
+    expect((await house.call(globex, 'GET', url)).status).toBe(404);
+    await share();
+    const [seen] = (await house.call(globex, 'GET', '/api/v1/deployments')).json.deployments;
+    expect(seen).toMatchObject({ id: made.json.id, settings: null, reason: null });
+  });
+
+  test.each([
+    [{ maxBatchSize: 0 }, 'body.settings.maxBatchSize'],
+    [{ maxQueueDelayMs: 'soon' }, 'body.settings.maxQueueDelayMs'],
+    [{ cache: { maxAgeS: 0 } }, 'body.settings.cache.maxAgeS'],
+    [{ executionProviders: ['abacus'] }, 'body.settings.executionProviders.0'],
+    [{ warp: 9 }, 'body.settings'],
+    [{ maxBatchSize: 8, preferredBatchSizes: [4, 16] }, 'settings.preferredBatchSizes'],
+  ])('%j is refused by name', async (settings, where) => {
+    await importModel(acme, 'acme--digits');
+    const body = { model: 'acme/digits:1', settings };
+    const { status, json } = await house.call(acme, 'POST', '/api/v1/deployments', body);
+    expect([status, json.code, json.where]).toEqual([400, 'INVALID_REQUEST', where]);
+  });
+
+  test('an alias that answers moves to another version with it deployed, and the old one leaves', async () => {
+    await deployed();
+    await importModel(acme, 'acme--digits', Buffer.from('model of more digits'));
+    const point = (body: object) =>
+      house.call(acme, 'PUT', '/api/v1/models/acme--digits/aliases/staging', body);
+    expect((await point({ version: 1 })).json).toEqual({ alias: 'staging', version: 1, retired: null });
+    expect(await point({ version: 2 })).toMatchObject({
+      status: 409,
+      json: { code: 'CONFLICT', hint: expect.stringContaining('--deploy') },
+    });
+    const moved = await point({ version: 2, deploy: true, retire: true });
+    expect(moved.json).toEqual({ alias: 'staging', version: 2, retired: 1 });
+    const { deployments } = (await house.call(acme, 'GET', '/api/v1/deployments')).json;
+    expect(deployments).toMatchObject([{ version: 2 }]);
+  });
 });
 
 describe('data sets, jobs and evaluations', () => {

@@ -54,13 +54,21 @@ function ModelRow({ model }: { model: Model }) {
       <td>
         {model.deployments.length === 0 && 'not deployed'}
         {model.deployments.map(({ id, version, state }) => (
-          <span className={`badge ${state}`} key={id}>{`${version} ${state}`}</span>
+          <span className={`badge ${state}`} key={id}>{`${version} ${stateText[state]}`}</span>
         ))}
       </td>
       <td>{model.owned ? 'own' : <GrantText grant={model.grant} />}</td>
     </tr>
   );
 }
+
+const stateText = {
+  loading: 'loading',
+  ready: 'ready',
+  idle: 'ready, loads on demand',
+  failed: 'failed',
+  quarantined: 'quarantined',
+};
 
 function GrantText({ grant }: { grant: Grant | null }) {
   if (!grant) return <>shared</>;
