@@ -330,6 +330,7 @@ export class Deployments implements Serving {
       modelId: model.id,
       versionId: version.id,
       version: version.number,
+      format: version.format,
       signature: version.signature,
       settings: this.#effective(given),
       deterministic: version.signature.deterministic !== false,

@@ -5,7 +5,7 @@
  * gets its own rows, whatever it was batched with, and nothing is computed for a caller who has left.
  */
 import type { Footprint, WorkContext } from '../energy/energy.ts';
-import type { ModelSignature } from '../models/models.ts';
+import type { ArtifactFormat, ModelSignature } from '../models/models.ts';
 import type { Tensor } from '../runtimes/tensor.ts';
 import type { DeploymentSettings } from './settings.ts';
 import type { ModelStatistics } from './statistics.ts';
@@ -69,6 +69,8 @@ export interface ServedVersion {
   modelId: string;
   versionId: string;
   version: number;
+  /** What was imported; undefined: ONNX or what became it. */
+  format?: ArtifactFormat;
   signature: ModelSignature;
   settings: DeploymentSettings;
   /** The same inputs always give the same outputs: only then is an answer used twice. */

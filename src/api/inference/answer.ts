@@ -38,8 +38,11 @@ export const extensions: readonly string[] = [
   'statistics',
 ];
 
-/** The runtime behind every model here, in the protocol's words. */
-export const platform = 'onnx_onnxruntime';
+/** What computes a version, in the protocol's words. */
+export function platformOf({ format }: ServedVersion): string {
+  if (format === 'ensemble') return 'ensemble';
+  return format === 'pipeline' ? 'commonwatt_pipeline' : 'onnx_onnxruntime';
+}
 
 /** The model a request names, with the version it names beside (undefined: none). */
 export function modelRef(model: string, version: string | undefined): ModelRef {

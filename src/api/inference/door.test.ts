@@ -458,7 +458,7 @@ describe('what a server and a model say of themselves', () => {
 
   it('lists every served version', async () => {
     door.deployed = new Set([1, 2]);
-    expect((await jsonOf(await door.fetch('/v2/models/acme--echo'))).versions).toEqual(['2', '1']);
+    expect((await jsonOf(await door.fetch('/v2/models/acme--echo'))).versions).toEqual(['1', '2']);
   });
 
   it('tells readiness as it is', async () => {

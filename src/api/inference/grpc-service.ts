@@ -13,7 +13,7 @@ import {
 import { CommonwattError } from '../../errors.ts';
 import type { Principal } from '../../gate/gate.ts';
 import type { ModelRef, TensorSpec } from '../../models/models.ts';
-import { extensions, type InferenceHouse, modelRef, platform, viewServed } from './answer.ts';
+import { extensions, type InferenceHouse, modelRef, platformOf, viewServed } from './answer.ts';
 import { type GrpcLog, refusalOf, requestIdHeader } from './grpc-errors.ts';
 import { modelConfig } from './model-config.ts';
 import { ModelConfigSchema } from './proto/model_config_pb.ts';
@@ -69,7 +69,7 @@ function modelMethods(house: InferenceHouse): Service {
       return {
         name,
         versions: versions.length > 0 ? versions.reverse() : [String(served.version)],
-        platform,
+        platform: platformOf(served),
         inputs: served.signature.inputs.map(tensorMetadata),
         outputs: served.signature.outputs.map(tensorMetadata),
       };

@@ -8,7 +8,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { TensorSpec } from '../../models/models.ts';
 import { principalOf } from '../guard.ts';
-import { extensions, type InferenceHouse, platform, viewServed } from './answer.ts';
+import { extensions, type InferenceHouse, platformOf, viewServed } from './answer.ts';
 import { headerLengthHeader, readHeaderLength } from './binary.ts';
 import { callHandler, type Form } from './call.ts';
 import { extensionRoutes } from './extensions.ts';
@@ -53,11 +53,15 @@ function modelRoutes(app: FastifyInstance, house: InferenceHouse): void {
   const view = (request: ModelRequest) => viewServed(house, principalOf(request), refOf(request.params));
   for (const path of modelPaths(''))
     app.get<{ Params: ModelParams }>(path, keyed, async (request) => {
-      const { modelId, signature } = await view(request);
+      const served = await view(request);
+      const { modelId, signature } = served;
       return {
         name: nameOf(request.params),
-        versions: house.deployments.servedVersions(modelId).map(({ version }) => String(version)),
-        platform,
+        versions: house.deployments
+          .servedVersions(modelId)
+          .map(({ version }) => String(version))
+          .reverse(),
+        platform: platformOf(served),
         inputs: signature.inputs.map(tensorMetadata),
         outputs: signature.outputs.map(tensorMetadata),
       };

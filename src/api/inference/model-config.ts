@@ -4,7 +4,7 @@
  */
 import type { Datatype, TensorSpec } from '../../models/models.ts';
 import type { ServedVersion } from '../../serve/serve.ts';
-import { platform } from './answer.ts';
+import { platformOf } from './answer.ts';
 
 /** `maxBatchSize`: where the deployment names none. */
 export function modelConfig(name: string, served: ServedVersion, maxBatchSize: number) {
@@ -13,8 +13,8 @@ export function modelConfig(name: string, served: ServedVersion, maxBatchSize: n
   const dims = ({ shape }: TensorSpec) => (batched ? shape.slice(1) : shape);
   return {
     name,
-    platform,
-    backend: 'onnxruntime',
+    platform: platformOf(served),
+    ...(served.format === 'ensemble' ? {} : { backend: 'onnxruntime' }),
     version_policy: { specific: { versions: [version] } },
     max_batch_size: batched ? (settings.maxBatchSize ?? maxBatchSize) : 0,
     input: signature.inputs.map((input) => ({
