@@ -56,8 +56,7 @@ export async function tryApart(
       } else fail(waiting, error);
     }
   }
-  const alone = batch.length === 1;
-  const versionIsAtFault = answered === 0 && !(alone && hasAnswered);
+  const versionIsAtFault = answered === 0 && !(crashed.length === 1 && hasAnswered);
   for (const waiting of crashed) {
     if (versionIsAtFault) fail(waiting, last);
     else {

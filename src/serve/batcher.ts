@@ -9,8 +9,7 @@
 import type { Accountant, ModelUse } from '../energy/energy.ts';
 import { CommonwattError } from '../errors.ts';
 import type { TensorParts } from '../runtimes/frames.ts';
-import { admitBatch, isCrash, isRefusal, Thinned, tryApart } from './apart.ts';
-import { batchRows, gather, rowForRow } from './batch.ts';
+import { Computing } from './computing.ts';
 import { Delivery } from './delivery.ts';
 import { Pace } from './pace.ts';
 import { Poisoned, poisonedError } from './poisoned.ts';
@@ -61,16 +60,15 @@ const sweepMs = 2;
 export class Batcher implements Engine {
   readonly statistics: ModelStatistics;
   readonly #target: BatchTarget;
-  readonly #log: BatcherOptions['log'];
   readonly #queue: FairQueue;
   readonly #limit: number;
   readonly #maxRows: number;
   readonly #pace = new Pace();
   readonly #delivery: Delivery;
+  readonly #computing: Computing;
   readonly #versionId: string;
   readonly #poisoned: Poisoned;
   readonly #reuse: Reuse | undefined;
-  #batchable: boolean;
   #inFlight = 0;
   /** Requests sent and not answered yet. */
   #sent = 0;
@@ -84,8 +82,6 @@ export class Batcher implements Engine {
   constructor(target: BatchTarget, options: BatcherOptions) {
     const { settings } = target;
     this.#target = target;
-    this.#log = options.log;
-    this.#batchable = target.batchable;
     this.#limit = settings.queueLimit ?? options.maxQueue;
     this.#maxRows = settings.maxBatchSize ?? options.maxBatchSize;
     this.#queue = new FairQueue({
@@ -105,6 +101,15 @@ export class Batcher implements Engine {
       accountant: options.accountant,
       statistics: this.statistics,
       reuse: this.#reuse,
+    });
+    this.#computing = new Computing({
+      target,
+      pace: this.#pace,
+      delivery: this.#delivery,
+      log: options.log,
+      fail: (waiting, error) => this.#fail(waiting, error),
+      poison: ({ inputs }) => this.#poisoned.add(this.#versionId, inputs, performance.now()),
+      hasAnswered: () => this.statistics.executionCount > 0,
     });
   }
 
@@ -291,7 +296,7 @@ export class Batcher implements Engine {
   #take(now: number): Waiting[] {
     return this.#queue.take({
       maxRows: this.#sizeOfNext(),
-      batchable: this.#batchable,
+      batchable: this.#computing.batchable,
       now,
       expired: (waiting) => this.#expired(waiting, now),
     });
@@ -307,7 +312,7 @@ export class Batcher implements Engine {
 
   /** Nothing that may still come would make the next batch better. */
   #full(): boolean {
-    if (!this.#batchable || this.#queue.rows >= this.#maxRows) return true;
+    if (!this.#computing.batchable || this.#queue.rows >= this.#maxRows) return true;
     const smallest = this.#target.settings.preferredBatchSizes[0];
     return smallest !== undefined && this.#queue.rows >= smallest;
   }
@@ -335,86 +340,16 @@ export class Batcher implements Engine {
     for (const waiting of batch) waiting.sent = true;
     let crash: unknown;
     try {
-      await this.#compute(batch);
+      await this.#computing.compute(batch);
     } catch (error) {
       crash = error;
     }
     this.#inFlight--;
     if (this.#queue.size > 0) this.#pump();
     // The runner is free for others meanwhile.
-    if (crash !== undefined) await this.#tryApart(batch, crash);
+    if (crash !== undefined) await this.#computing.tryApart(batch, crash);
     this.#sent -= batch.length;
     this.#tellIdle();
-  }
-
-  /** Throws only when the runner died. */
-  async #compute(batch: readonly Waiting[]): Promise<void> {
-    const rows = batchRows(batch);
-    const startedAt = performance.now();
-    let computed: Computed;
-    try {
-      computed = await this.#target.run(gather(batch, rows), () => admitBatch(batch));
-    } catch (error) {
-      if (error instanceof Thinned) return this.#computeWanted(batch);
-      if (isCrash(error)) throw error;
-      if (isRefusal(error) && batch.length > 1) return this.#halve(batch);
-      for (const waiting of batch) this.#fail(waiting, error);
-      return;
-    }
-    this.#pace.computed(rows, performance.now() - startedAt);
-    if (this.#batchable && !rowForRow(computed.outputs, rows)) {
-      this.#batchable = false;
-      this.#log?.warn(
-        { model: `${this.#target.use.model}:${this.#target.use.version}`, rows },
-        'this model does not answer a row for each row: from now on its requests are computed one by one',
-      );
-    }
-    if (!this.#batchable && batch.length > 1) return this.#oneByOne(batch);
-    this.#deliver(batch, rows, computed, startedAt);
-  }
-
-  #deliver(batch: readonly Waiting[], rows: number, computed: Computed, startedAt: number): void {
-    try {
-      this.#delivery.computed(batch, rows, computed, startedAt);
-    } catch (error) {
-      for (const waiting of batch) this.#fail(waiting, error);
-    }
-  }
-
-  /** One bad input must not fail its mates: the halves are tried, and theirs, until it is alone. */
-  async #halve(batch: readonly Waiting[]): Promise<void> {
-    const middle = batch.length >> 1;
-    for (const half of [batch.slice(0, middle), batch.slice(middle)]) await this.#computeWanted(half);
-  }
-
-  async #oneByOne(batch: readonly Waiting[]): Promise<void> {
-    for (const waiting of batch) await this.#computeWanted([waiting]);
-  }
-
-  async #computeWanted(batch: readonly Waiting[]): Promise<void> {
-    const wanted = this.#stillWanted(batch);
-    if (wanted.length > 0) await this.#compute(wanted);
-  }
-
-  /** Of what is to be computed once more. */
-  #stillWanted(batch: readonly Waiting[]): Waiting[] {
-    const now = performance.now();
-    return batch.filter((waiting) => {
-      if (!waiting.wanted) return false;
-      if (waiting.deadlineAt > now) return true;
-      this.#fail(waiting, deadlineExceeded());
-      return false;
-    });
-  }
-
-  async #tryApart(batch: readonly Waiting[], crash: unknown): Promise<void> {
-    await tryApart(batch, crash, {
-      target: this.#target,
-      poison: ({ inputs }) => this.#poisoned.add(this.#versionId, inputs, performance.now()),
-      hasAnswered: this.statistics.executionCount > 0,
-      deliver: (waiting, computed, startedAt) => this.#deliver([waiting], waiting.rows, computed, startedAt),
-      fail: (waiting, error) => this.#fail(waiting, error),
-    });
   }
 
   #expired(waiting: Waiting, now: number): void {

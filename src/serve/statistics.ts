@@ -2,7 +2,7 @@
  * What a served version has done since the server started, with Triton's meaning (extension_statistics.md): counts,
  * and total times in ns. A request is a success or a failure; an execution is a run of the runtime.
  */
-export interface Tally {
+interface Tally {
   count: number;
   ns: number;
 }

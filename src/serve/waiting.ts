@@ -86,7 +86,7 @@ export class Waiting {
   }
 }
 
-export function rowsOf({ inputs }: InferCall): number {
+function rowsOf({ inputs }: InferCall): number {
   return inputs[0]?.shape[0] ?? 1;
 }
 

@@ -8,8 +8,8 @@ import type { Computed } from '../runner/replica.ts';
 import { type CallOptions, InferCall } from '../serve.ts';
 import { type DeploymentSettings, defaultSettings } from '../settings.ts';
 
-export const owner = { organisationId: 'a', organisation: 'acme' };
-export const use = { modelId: 'm', model: 'acme/double', version: 1, owner };
+const owner = { organisationId: 'a', organisation: 'acme' };
+const use = { modelId: 'm', model: 'acme/double', version: 1, owner };
 
 export function context(requestId: string, tenant = 'a'): WorkContext {
   return {
@@ -36,7 +36,7 @@ export function callOf(
   return new InferCall(tensorOf(values), context(requestId, tenant), options);
 }
 
-export function footprint(joulesUsed: number): Footprint {
+function footprint(joulesUsed: number): Footprint {
   return {
     energyJ: joules(joulesUsed),
     dynamicJ: joules(joulesUsed),
