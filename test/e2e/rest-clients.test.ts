@@ -157,6 +157,40 @@ describe('the REST client of KServe', () => {
   });
 });
 
+describe('plain HTTP', () => {
+  const post = (path: string, body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) =>
+    fetch(`${server.baseUrl}/v2/${path}`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${server.example.owner.apiKey}`, ...headers },
+      body,
+    });
+
+  it('generates text from text, at once and as a stream of events', async () => {
+    const model = `models/${server.example.owner.organisation}/echo-bytes`;
+    expect((await post(`repository/${model}/load`, '')).status).toBe(200);
+    const body = JSON.stringify({ id: 'g', x: ['zwölf', ''], temperature: 0.5 });
+    const generated = await (await post(`${model}/generate`, body)).json();
+    expect(generated).toMatchObject({ model_version: '1', id: 'g', y: ['zwölf', ''] });
+    const stream = await post(`${model}/generate_stream`, body);
+    expect(stream.headers.get('content-type')).toBe('text/event-stream; charset=utf-8');
+    expect(JSON.parse((await stream.text()).replace(/^data: /, ''))).toMatchObject({ y: ['zwölf', ''] });
+  });
+
+  it('takes a body of nothing but numbers, and says how the answer came about', async () => {
+    const numbers = Float32Array.from(rows[0] ?? []);
+    const response = await post(`models/${server.example.model}/infer`, new Uint8Array(numbers.buffer), {
+      'inference-header-content-length': '0',
+      'cache-control': 'no-store',
+    });
+    const length = Number(response.headers.get('inference-header-content-length'));
+    const body = Buffer.from(await response.arrayBuffer());
+    expect(Math.abs(body.readFloatLE(length) - (expected[0] ?? Number.NaN))).toBeLessThan(1e-6);
+    expect(body).toHaveLength(length + 4);
+    expect(response.headers.get('x-commonwatt-source')).toBe('computed');
+    expect(response.headers.get('server-timing')).toMatch(/^queue;dur=\d+\.\d{3}, compute;dur=\d+\.\d{3}$/);
+  });
+});
+
 interface KServeAnswer {
   output: number[];
   id: string;
