@@ -144,7 +144,7 @@ function byName(layer: LayerCall, value: Value, name: string): Value {
   if (name === 'linear') return value;
   const { graph } = layer;
   const op = alongAxis.get(name);
-  if (op) return { ...value, ...axisFunction(graph, value, op, -1) };
+  if (op) return axisFunction(graph, value, op, -1);
   const compute = (layer.kerasMajor >= 3 ? since3 : before3).get(name);
   if (!compute) throw unknownActivation(layer, name);
   return graph.map(value, (x) => compute(graph, x));

@@ -37,6 +37,7 @@ for label, o in all_of(padding=["valid", "same", "causal"], strides=[1, 2], use_
     one("conv1d" + label, (9, 4), L.Conv1D(6, 3, activation="relu", **o))
 for label, o in all_of(padding=["valid", "same", "causal"], dilation_rate=[2, 3]):
     one("conv1d-dilated" + label, (11, 4), L.Conv1D(6, 3, **o))
+one("conv-softmax", (6, 6, 2), L.Conv2D(3, 3, activation="softmax"), L.Conv2D(3, 2, activation="log_softmax"))
 one("conv1d-groups", (9, 4), L.Conv1D(6, 3, groups=2))
 one("conv1d-variable", (None, 4), L.Conv1D(6, 3, padding="same"), L.Conv1D(5, 4, strides=2, padding="same"), L.Conv1D(3, 3), L.GlobalMaxPooling1D(), open_size=13)
 one("conv1d-variable-causal", (None, 4), L.Conv1D(6, 3, padding="causal", dilation_rate=2), L.GlobalAveragePooling1D(), open_size=10)
