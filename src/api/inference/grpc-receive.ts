@@ -60,6 +60,8 @@ export function receive(stream: ServerHttp2Stream, receiving: Receiving): void {
     length += chunk.length;
     // Small messages come in one piece, and hold nothing.
     if (chunks.length > 1) {
+      // Until then its tensors are in memory, too.
+      if (held === 0) stream.on('close', () => budget.give(held));
       const more = length + chunks.length * bytesPerChunk - held;
       if (!budget.take(more)) return refuse(tooBusy());
       held += more;
@@ -72,11 +74,6 @@ export function receive(stream: ServerHttp2Stream, receiving: Receiving): void {
     const body = chunks.length === 1 ? chunks[0] : Buffer.concat(chunks);
     chunks = undefined;
     receiving.done(body ?? nothing);
-  });
-  // Until then its tensors are in memory, too.
-  stream.on('close', () => {
-    budget.give(held);
-    chunks = undefined;
   });
 }
 

@@ -117,6 +117,32 @@ describe('a stream of requests', () => {
     await expect.poll(() => house.seen.released).toBe(2);
   });
 
+  it('is answered as far as it was heard when the server stops, then ended with a status', async () => {
+    const other = await startDoor(house);
+    house.compute = async (call) => {
+      await sleep(100);
+      return echo(call);
+    };
+    const requests = async function* () {
+      yield* each([row(1, 'a'), row(2, 'b')]);
+      await sleep(30_000, undefined, { ref: false });
+    };
+    const got: ModelStreamInferResponse[] = [];
+    const reading = (async () => {
+      for await (const answer of other.client(20_000).modelStreamInfer(requests(), keyed)) got.push(answer);
+    })().catch((error: unknown) => ConnectError.from(error));
+    await expect.poll(() => house.seen.calls.length).toBe(2);
+    const began = performance.now();
+    await other.stop();
+    expect(await reading).toMatchObject({
+      code: Code.Unavailable,
+      rawMessage: 'the server is being stopped',
+    });
+    expect(got).toHaveLength(2);
+    // Nobody waited for the stream's own end.
+    expect(performance.now() - began).toBeLessThan(8_000);
+  });
+
   it('is refused whole without a key', async () => {
     const error = await answers([row(1)], {}).catch((thrown: unknown) => ConnectError.from(thrown));
     expect(error).toMatchObject({ code: Code.Unauthenticated });

@@ -32,6 +32,8 @@ export interface StreamOptions {
   newRequestId(): string;
   /** Asked again for every request: a key may be withdrawn while a stream is open. */
   authenticate(): Principal | Promise<Principal>;
+  /** The server stops: what is under way is answered, and nothing more is read. */
+  stopping: AbortSignal;
 }
 
 export class InferStream {
@@ -70,7 +72,12 @@ export class InferStream {
       this.#next();
     });
     stream.on('drain', () => this.#next());
-    stream.on('close', () => this.#end());
+    const stop = () => this.#next();
+    options.stopping.addEventListener('abort', stop, { once: true });
+    stream.on('close', () => {
+      options.stopping.removeEventListener('abort', stop);
+      this.#end();
+    });
   }
 
   #read(chunk: Buffer): void {
@@ -87,7 +94,7 @@ export class InferStream {
 
   /** Begins what there is room for, reads on or not, and ends when all is done. */
   #next(): void {
-    const { stream } = this.#options;
+    const { stream, stopping } = this.#options;
     while (!this.#over && this.#frames.hasMessage && this.#hasRoom()) {
       const frame = this.#frames.shift();
       this.#inFlight += 1;
@@ -100,6 +107,7 @@ export class InferStream {
       });
     }
     if (this.#over) return;
+    if (stopping.aborted && this.#inFlight === 0 && !this.#isDone) this.#fail(isStopping());
     if (this.#frames.hasMessage || !this.#hasRoom()) stream.pause();
     else if (stream.isPaused()) stream.resume();
     if (!this.#callerEnded || this.#inFlight > 0 || this.#frames.hasMessage) return;
@@ -116,9 +124,14 @@ export class InferStream {
     this.#held = bytes;
   }
 
+  get #isDone(): boolean {
+    return this.#callerEnded && this.#frames.isEmpty;
+  }
+
   #hasRoom(): boolean {
-    const { stream, door } = this.#options;
+    const { stream, door, stopping } = this.#options;
     return (
+      !stopping.aborted &&
       this.#inFlight < inFlightAtMost &&
       this.#bytesInFlight < door.house.maxBodyBytes &&
       !stream.writableNeedDrain
@@ -216,6 +229,10 @@ export class InferStream {
     this.#calls.clear();
     this.#hold();
   }
+}
+
+function isStopping(): CommonwattError {
+  return new CommonwattError('NOT_READY', 'the server is being stopped', { retryAfterS: 1 });
 }
 
 const isFinal = {

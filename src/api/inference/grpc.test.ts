@@ -1,5 +1,5 @@
-import { connect, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from 'node:http2';
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { connect, constants, type IncomingHttpHeaders, type IncomingHttpStatusHeader } from 'node:http2';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { Code, ConnectError, createClient } from '@connectrpc/connect';
 import { compressionGzip, createGrpcTransport } from '@connectrpc/connect-node';
 import fc from 'fast-check';
@@ -7,7 +7,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { unmetered } from '../../energy/footprint.ts';
 import { CommonwattError } from '../../errors.ts';
 import type { Tensor } from '../../runtimes/tensor.ts';
-import { GRPCInferenceService, type ModelInferRequestSchema } from './proto/open_inference_grpc_pb.ts';
+import { framed } from './grpc-infer.ts';
+import { GRPCInferenceService, ModelInferRequestSchema } from './proto/open_inference_grpc_pb.ts';
 import { echo, echoOf, freshHouse, resetHouse, startDoor, type TestDoor } from './testing/grpc-door.ts';
 
 type InferInit = MessageInitShape<typeof ModelInferRequestSchema>;
@@ -495,6 +496,50 @@ describe('a caller that has left', () => {
     expect((await refusal(call)).code).toBe(Code.Canceled);
     expect(await left).toBe(true);
     await expect.poll(() => house.seen.released).toBe(1);
+  });
+
+  it('before it was admitted gives its place back, and is cancelled when it gets to the serve room', async () => {
+    const hangUp = new AbortController();
+    let admitted = () => {};
+    const admission = new Promise<void>((resolve) => {
+      admitted = resolve;
+    });
+    house.admission = admission;
+    house.compute = async (call) => {
+      if (call.cancelled) throw new CommonwattError('CANCELLED', 'the caller has left');
+      return echo(call);
+    };
+    const call = client().modelInfer(
+      { modelName: 'acme--echo', inputs: [good] },
+      { ...keyed, signal: hangUp.signal },
+    );
+    await expect.poll(() => house.seen.asked).toBe(1);
+    hangUp.abort();
+    expect((await refusal(call)).code).toBe(Code.Canceled);
+    await new Promise((next) => setTimeout(next, 50));
+    admitted();
+    await expect.poll(() => house.seen.released).toBe(1);
+    expect(house.seen.settled).toBe(0);
+  });
+
+  it('when its answer is being written has been computed for, and pays', async () => {
+    const session = connect(`http://${server.address}`, { settings: { initialWindowSize: 0 } });
+    const stream = session.request({
+      ':method': 'POST',
+      ':path': '/inference.GRPCInferenceService/ModelInfer',
+      'content-type': 'application/grpc',
+      authorization: 'Bearer good',
+    });
+    stream.on('error', () => {});
+    const request = create(ModelInferRequestSchema, { modelName: 'acme--echo', inputs: [good] });
+    stream.end(framed(ModelInferRequestSchema, request));
+    // The headers are here; the message waits for a window that never opens.
+    await new Promise((resolve) => stream.once('response', resolve));
+    stream.close(constants.NGHTTP2_CANCEL);
+    await new Promise((resolve) => stream.once('close', resolve));
+    session.destroy();
+    expect(house.seen).toMatchObject({ settled: 1, released: 0 });
+    expect((await infer({ inputs: [good] })).outputs).toHaveLength(1);
   });
 
   it('because its deadline passed reads just that', async () => {

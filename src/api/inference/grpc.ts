@@ -120,7 +120,7 @@ function doorman(house: InferenceHouse, log: GrpcLog, stopping: AbortSignal): On
     if (headers[':path'] === inferPath) answerUnary(door, stream, headers, requestId, principal);
     else if (headers[':path'] === streamPath) {
       const authenticate = () => house.gate.authenticate(bearerKey(headers.authorization));
-      new InferStream({ door, stream, headers, requestId, newRequestId, authenticate });
+      new InferStream({ door, stream, headers, requestId, newRequestId, authenticate, stopping });
     } else other.keyed(stream, headers, call);
   };
   return (stream, headers) => {

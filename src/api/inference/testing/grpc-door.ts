@@ -44,6 +44,8 @@ export interface House {
   signature: ModelSignature;
   compute: Compute;
   admitting(): void;
+  /** What an admission waits for. */
+  admission: Promise<void>;
   /** The gate remembers, and answers without a promise. */
   remembers: boolean;
   ready: boolean;
@@ -51,6 +53,8 @@ export interface House {
   /** Keys that were withdrawn. */
   withdrawn: Set<string>;
   seen: {
+    /** Admissions asked for. */
+    asked: number;
     settled: number;
     released: number;
     authenticated: number;
@@ -81,11 +85,21 @@ export function freshHouse(): House {
     signature: echoOf('FP32', [-1, 3]),
     compute: echo,
     admitting: () => {},
+    admission: Promise.resolve(),
     remembers: false,
     ready: true,
     statistics: emptyStatistics(),
     withdrawn: new Set(),
-    seen: { settled: 0, released: 0, authenticated: 0, calls: [], contexts: [], created: 0, removed: [] },
+    seen: {
+      asked: 0,
+      settled: 0,
+      released: 0,
+      authenticated: 0,
+      calls: [],
+      contexts: [],
+      created: 0,
+      removed: [],
+    },
     logged: [],
   };
 }
@@ -115,7 +129,8 @@ function gateOf(house: House): Gate {
         };
         return { ...access, settle, release };
       };
-      return house.remembers ? admit() : Promise.resolve().then(admit);
+      house.seen.asked += 1;
+      return house.remembers ? admit() : house.admission.then(admit);
     },
     policyVersion: 0,
     policyChanged() {},
