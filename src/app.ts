@@ -56,6 +56,8 @@ export interface App {
   };
   /** What the meter says of itself. */
   energyLines: string[];
+  /** Replaces the processes that compute by new ones, without a failed request. */
+  restartRunners(): Promise<void>;
   /** Answers what is under way, settles the ledger, and ends. */
   stop(): Promise<void>;
 }
@@ -220,6 +222,7 @@ async function build(
       ensureOrganisation: (name, admin) => identity.ensureOrganisation(name, admin),
     },
     energyLines: energy.describe(),
+    restartRunners: () => runners.rollingRestart(),
     stop,
   };
 }

@@ -25,7 +25,10 @@ export function define(command: Command, terminal: Terminal): void {
       new Option('--grpc-port <n>', 'gRPC (default: COMMONWATT_GRPC_PORT, then 8081)').argParser(wholeNumber),
     )
     .option('--data <folder>', 'what must survive (default: COMMONWATT_DATA, then .commonwatt)')
-    .addHelpText('after', '\nExample:\n  $ commonwatt up --example')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ commonwatt up --example\n\nSIGUSR2 replaces the processes that compute by new ones, without a failed request.',
+    )
     .action(async ({ example, json, host, port, grpcPort, data }: Options) => {
       const flags = {
         ...(host === undefined ? {} : { host }),
@@ -48,8 +51,16 @@ async function serve(
   const started = performance.now();
   const stop = stopRequest(terminal);
   const { startApp } = await import('../app.ts');
-  const app = await startApp(config, { log: createLog(config.logLevel) }).catch((error: unknown) => {
+  const log = createLog(config.logLevel);
+  const app = await startApp(config, { log }).catch((error: unknown) => {
     throw portTaken(error, config) ?? error;
+  });
+  process.on('SIGUSR2', () => {
+    const began = performance.now();
+    app.restartRunners().then(
+      () => log.info({ ms: Math.round(performance.now() - began) }, 'runners replaced'),
+      (error: unknown) => log.error({ err: error }, 'runners not replaced: they go on as before'),
+    );
   });
   try {
     if (!json) {

@@ -14,8 +14,8 @@ export interface ReplicaPlaceParts extends BatcherOptions {
   use: ModelUse;
   artifactBytes: number;
   bytes(): Promise<Uint8Array>;
-  /** Whether a version that is being loaded again may leave its quarantine. */
-  pardon(versionId: string): void;
+  /** Ends the quarantine of a version that is deployed anew; resolves when it is back in memory, if it was. */
+  pardon(versionId: string): Promise<void>;
 }
 
 export class ReplicaPlace implements Place {
@@ -68,9 +68,9 @@ export class ReplicaPlace implements Place {
   }
 
   async load(): Promise<void> {
-    const { failure } = this.#resident;
-    if (failure) this.#parts.pardon(this.#served.versionId);
+    const { failure, state } = this.#resident;
     this.#resident.failure = undefined;
+    if (failure || state.state === 'quarantined') await this.#parts.pardon(this.#served.versionId);
     await this.#parts.residency.load(this.#resident);
   }
 

@@ -50,7 +50,7 @@ interface Graph {
   floats?: Record<string, { shape: number[]; values: Float32Array }>;
 }
 
-export function graphOf({ inputs, outputs, nodes, integers = {}, floats = {} }: Graph): GraphProto {
+function graphOf({ inputs, outputs, nodes, integers = {}, floats = {} }: Graph): GraphProto {
   return create(GraphProtoSchema, {
     name: 'g',
     input: inputs.map(info),

@@ -58,17 +58,34 @@ describe('quarantine', () => {
     quarantine.strike('v', 'crash');
     for (let poison = 0; poison < 10; poison++) {
       expect(quarantine.strike('v', 'crash', { alone: true })).toBe(false);
-      quarantine.answered('v');
+      quarantine.answered('v', poison % 2 === 0);
     }
     quarantine.strike('v', 'crash', { alone: true });
     expect(quarantine.strike('v', 'crash', { alone: true })).toBe(true);
+  });
+
+  it('takes a death for an accident when all that it cost was then answered alone', () => {
+    const { quarantine } = quarantineAt();
+    for (let accident = 0; accident < 10; accident++) {
+      expect(quarantine.strike('v', 'signal SIGBUS')).toBe(false);
+      quarantine.answered('v', true);
+      quarantine.answered('v', true);
+    }
+    // One request that kills each time, among others that are answered, in any order.
+    for (let incident = 0; incident < 2; incident++) {
+      expect(quarantine.strike('v', 'crash')).toBe(false);
+      quarantine.answered('v', true);
+      expect(quarantine.strike('v', 'crash', { alone: true })).toBe(false);
+      quarantine.answered('v', true);
+    }
+    expect(quarantine.strike('v', 'crash')).toBe(true);
   });
 
   it('ends its probation with an answer, and at once with a pardon', () => {
     const { clock, quarantine } = quarantineAt();
     for (let death = 0; death < 3; death++) quarantine.strike('v', 'crash');
     clock.now += minute;
-    quarantine.answered('v');
+    quarantine.answered('v', false);
     expect(quarantine.suspect('v')).toBe(false);
     expect(quarantine.strike('v', 'crash')).toBe(false);
     for (let death = 0; death < 2; death++) quarantine.strike('v', 'crash');
@@ -82,7 +99,7 @@ describe('quarantine', () => {
     const { quarantine } = quarantineAt();
     quarantine.strike('v', 'crash', { loading: true });
     expect(quarantine.suspect('v')).toBe(true);
-    quarantine.answered('v');
+    quarantine.answered('v', false);
     expect(quarantine.suspect('v')).toBe(false);
   });
 });

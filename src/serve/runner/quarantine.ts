@@ -2,9 +2,10 @@
  * Which versions keep crashing their runner, and for how long they are kept out for it.
  *
  * A strike is a death of a runner while it loaded or computed the version. Three within five minutes are a quarantine
- * of a minute, and of twice as long each time it follows another. A death in the version's own runner (`alone`) is
- * forgotten when a later request is answered: then the request was at fault and not the version. After a quarantine
- * the first strike is enough, until it has answered.
+ * of a minute, and of twice as long each time it follows another. A death among others is no strike when all that it
+ * cost was then answered alone: it was an accident. A death in the version's own runner (`alone`) is forgotten when a
+ * later request is answered: then the request was at fault. After a quarantine the first strike is enough, until the
+ * version has answered.
  */
 import { CommonwattError } from '../../errors.ts';
 
@@ -16,6 +17,9 @@ const longestMs = 60 * 60_000;
 interface Strike {
   at: number;
   alone: boolean;
+  /** What became of its requests when they were tried again alone. */
+  answered: boolean;
+  diedAgain: boolean;
 }
 
 interface Case {
@@ -50,10 +54,15 @@ export class Quarantine {
     this.#forgetOld(now);
     const found = this.#cases.get(versionId) ?? newCase();
     this.#cases.set(versionId, found);
-    found.strikes = [...found.strikes.filter(({ at }) => at > now - withinMs), { at: now, alone }];
+    found.strikes = found.strikes.filter(({ at }) => at > now - withinMs);
+    const cause = alone && !loading ? found.strikes.findLast((strike) => !strike.alone) : undefined;
+    // The first request that dies again is the one that the death before was about: one strike, not two.
+    if (cause && !cause.diedAgain) cause.diedAgain = true;
+    else found.strikes.push({ at: now, alone, answered: false, diedAgain: false });
     found.why = why;
     found.diedLoading = loading;
-    if (found.until > now || (found.strikes.length < strikesAllowed && !found.probation)) return false;
+    const count = found.strikes.filter(({ answered, diedAgain }) => !answered || diedAgain).length;
+    if (found.until > now || (count < strikesAllowed && !found.probation)) return false;
     found.since = now;
     found.until = now + Math.min(longestMs, firstMs * 2 ** found.times);
     found.times++;
@@ -62,14 +71,16 @@ export class Quarantine {
     return true;
   }
 
-  /** The version answered a request. Cheap: called for every batch. */
-  answered(versionId: string): void {
+  /** The version answered a request, in a runner of its own or among others. Cheap: called for every batch. */
+  answered(versionId: string, alone: boolean): void {
     if (this.#cases.size === 0) return;
     const found = this.#cases.get(versionId);
     if (!found) return;
     found.diedLoading = false;
     found.probation = false;
-    found.strikes = found.strikes.filter(({ alone }) => !alone);
+    found.strikes = found.strikes.filter((strike) => !strike.alone);
+    const last = found.strikes.at(-1);
+    if (alone && last) last.answered = true;
   }
 
   /** Undefined: it may be served. */

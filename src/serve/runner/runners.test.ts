@@ -236,7 +236,8 @@ describe('a version that keeps crashing', () => {
     await expect(runners.load(looping('bad'))).rejects.toMatchObject({ code: 'QUARANTINED' });
     expect(replica.load).toMatchObject({ state: 'quarantined', reason: expect.stringMatching(/computed/) });
     expect(await answer(other.run(pair(2, 1)))).toBe(1);
-    runners.pardon('bad');
+    await runners.pardon('bad');
+    expect(replica.ready).toBe(true);
     expect(await answer(replica.run(counted(1, 1)))).toBe(2);
     expect(replica.load.state).toBe('loaded');
   });

@@ -91,11 +91,11 @@ export class Runners {
     return version;
   }
 
-  /** Lets a quarantined version try again at once (its owner deploys it anew). */
-  pardon(versionId: string): void {
+  /** Lets a quarantined version try again at once (its owner deploys it anew). Throws as `load`. */
+  async pardon(versionId: string): Promise<void> {
     if (!this.#quarantine.of(versionId)) return;
     this.#quarantine.pardon(versionId);
-    this.#bringBack(versionId);
+    await this.#bringBack(versionId);
   }
 
   /** Answers what is in flight, then ends every process. */
@@ -216,7 +216,7 @@ export class Runners {
     where: { alone?: boolean; loading?: boolean },
   ): void {
     // Who ended a shared runner from outside did not mean the version that it was computing just then.
-    if (died.kind === 'ended' || (died.kind === 'outside' && !where.alone && !where.loading)) return;
+    if (!died.blamed || (died.kind === 'outside' && !where.alone && !where.loading)) return;
     if (!this.#quarantine.strike(versionId, died.message, where)) return;
     this.#log.error({ model: name, why: died.message }, 'version quarantined: it kept ending its runner');
     for (const version of this.#versions.get(versionId) ?? []) void version.expel();
@@ -227,19 +227,23 @@ export class Runners {
 
   #returnAfter(versionId: string, ms: number) {
     clearTimeout(this.#returns.get(versionId));
-    this.#returns.set(versionId, setTimeout(() => this.#bringBack(versionId), ms).unref());
+    this.#returns.set(versionId, setTimeout(() => this.#bringBack(versionId).catch(() => {}), ms).unref());
   }
 
-  #bringBack(versionId: string) {
+  /** Loads what was taken out of the runners again. Throws as `load`; tried again later all the same. */
+  async #bringBack(versionId: string): Promise<void> {
     clearTimeout(this.#returns.get(versionId));
     this.#returns.delete(versionId);
     for (const version of this.#versions.get(versionId) ?? []) {
       const spec = this.#specs.get(version);
       if (!spec || version.copies.size > 0) continue;
-      this.#fill(version, spec).catch((error: unknown) => {
+      try {
+        await this.#fill(version, spec);
+      } catch (error) {
         this.#log.error({ err: error, model: spec.name }, 'quarantined version did not come back');
         if (!this.#quarantine.of(versionId)) this.#returnAfter(versionId, retryMs);
-      });
+        throw error;
+      }
     }
   }
 

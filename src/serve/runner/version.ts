@@ -75,7 +75,7 @@ export class Version implements Replica {
       try {
         const computed = await copy.run(process, inputs);
         this.copies.get(copy)?.worked();
-        this.parts.quarantine.answered(this.parts.versionId);
+        this.parts.quarantine.answered(this.parts.versionId, false);
         return computed;
       } catch (error) {
         if (!(error instanceof RunnerDied)) throw error;
@@ -88,18 +88,22 @@ export class Version implements Replica {
   }
 
   async runAlone(inputs: readonly TensorParts[], admit?: () => void): Promise<Computed> {
-    const { quarantine, versionId, computeAlone, onStrike } = this.parts;
-    try {
-      const computed = await computeAlone(inputs, () => {
-        this.#admit();
-        admit?.();
-      });
-      quarantine.answered(versionId);
-      return computed;
-    } catch (error) {
-      if (!(error instanceof RunnerDied)) throw error;
-      onStrike(error, true);
-      throw runnerFailed(error);
+    const { quarantine, versionId, name, computeAlone, onStrike } = this.parts;
+    for (let moves = 0; ; moves++) {
+      try {
+        const computed = await computeAlone(inputs, () => {
+          this.#admit();
+          admit?.();
+        });
+        quarantine.answered(versionId, true);
+        return computed;
+      } catch (error) {
+        if (!(error instanceof RunnerDied)) throw error;
+        onStrike(error, true);
+        if (error.blamed) throw runnerFailed(error);
+        // The request never was at fault: it must not be taken for one that crashed twice.
+        if (moves >= mostMoves) throw notReady(name);
+      }
     }
   }
 
