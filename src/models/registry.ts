@@ -142,20 +142,6 @@ export class Registry {
     return row && toModel(row);
   }
 
-  async modelById(modelId: string): Promise<ModelRecord | undefined> {
-    const row = await models(this.#db).where('models.id', '=', modelId).executeTakeFirst();
-    return row && toModel(row);
-  }
-
-  async versionById(versionId: string): Promise<VersionRecord | undefined> {
-    const row = await this.#db
-      .selectFrom('versions')
-      .selectAll()
-      .where('id', '=', versionId)
-      .executeTakeFirst();
-    return row && toVersion(row);
-  }
-
   /** Those of the organisation itself, by name. */
   async listModels(organisationId: string): Promise<ModelRecord[]> {
     const rows = await models(this.#db).where('models.organisation_id', '=', organisationId).execute();

@@ -22,7 +22,7 @@ import { effectiveSettings, type GivenSettings, mergeSettings, readSettings } fr
 import { emptyStatistics, type ModelStatistics } from './statistics.ts';
 import { artifactBytesOf, storedAliases, storedDeployments } from './stored.ts';
 
-export type { Deployment, DeploymentState } from './live.ts';
+export type { Deployment } from './live.ts';
 
 /** What deployments need of the registry of models. */
 interface VersionSource {

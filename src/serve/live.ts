@@ -7,7 +7,7 @@ import type { LoadState, ServedVersion } from './serve.ts';
 import type { DeploymentSettings, GivenSettings } from './settings.ts';
 
 /** idle: not in memory for want of use; the next request brings it back. */
-export type DeploymentState = 'loading' | 'ready' | 'idle' | 'failed' | 'quarantined';
+type DeploymentState = 'loading' | 'ready' | 'idle' | 'failed' | 'quarantined';
 
 export interface Deployment {
   id: string;

@@ -2,7 +2,7 @@
 import { totalmem } from 'node:os';
 
 /** What this process may use at most: the host's memory, or the limit of its container (cgroup) if that is less. */
-export function usableMemoryBytes(): number {
+function usableMemoryBytes(): number {
   const limit = process.constrainedMemory();
   return limit > 0 ? Math.min(limit, totalmem()) : totalmem();
 }

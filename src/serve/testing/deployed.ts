@@ -34,7 +34,7 @@ export interface Deployed {
   close(): Promise<void>;
 }
 
-export async function multiplier(factor: number): Promise<Buffer> {
+async function multiplier(factor: number): Promise<Buffer> {
   const layer = { name: 'line', type: 'dense', units: 1, activation: 'linear' } as const;
   const layers = [{ ...layer, kernel: Float32Array.of(factor), bias: Float32Array.of(0) }];
   return Buffer.from(await writeKerasH5({ name: 'line', inputSize: 1, layers }));
@@ -137,7 +137,7 @@ function registryInMemory(db: Db): Registry {
         return bytes;
       },
     },
-    inspect: inspectArtifact,
+    inspect: (bytes) => inspectArtifact(bytes),
     changed() {},
   });
 }
