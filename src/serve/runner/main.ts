@@ -23,6 +23,8 @@ const gateway = new Socket({ fd: 3, readable: true, writable: true });
 const replicas = new Map<number, LoadedModel>();
 const waiting: Frame[] = [];
 let busy = false;
+/** A collection takes some milliseconds: small models are not worth it. */
+const worthCollecting = 4 * 1024 * 1024;
 
 function fail(frame: Frame, error: unknown) {
   const message = Buffer.from(error instanceof Error ? error.message : String(error));
@@ -61,16 +63,18 @@ async function run(frame: Frame) {
   );
 }
 
-async function acknowledge(
-  kind: typeof frameKinds.loaded | typeof frameKinds.unloaded,
-  { id, replica }: Frame,
-): Promise<void> {
-  // What loading took besides the model itself (the file's bytes) is given back before memory is measured; the
-  // runtime holds it until this turn of the event loop is over.
+/**
+ * What loading took besides the model itself (the file's bytes) is given back before memory is measured. The runtime
+ * holds it until this turn of the event loop is over.
+ */
+async function giveBack(): Promise<void> {
   await new Promise((resolve) => setImmediate(resolve));
   globalThis.gc?.();
   // The first frees buffers in the background; the second waits for that.
   globalThis.gc?.();
+}
+
+function acknowledge(kind: typeof frameKinds.loaded | typeof frameKinds.unloaded, { id, replica }: Frame) {
   gateway.write(frameHead(kind, id, replica, process.memoryUsage.rss(), 0));
 }
 
@@ -83,11 +87,13 @@ async function handle(frame: Frame) {
     if (frame.kind === frameKinds.run) await run(frame);
     else if (frame.kind === frameKinds.load) {
       await load(frame);
+      const bytes = frame.payload.length;
       frame.payload = Buffer.alloc(0);
-      await acknowledge(frameKinds.loaded, frame);
+      if (bytes > worthCollecting) await giveBack();
+      acknowledge(frameKinds.loaded, frame);
     } else {
       await unload(frame);
-      await acknowledge(frameKinds.unloaded, frame);
+      acknowledge(frameKinds.unloaded, frame);
     }
   } catch (error) {
     fail(frame, error);
