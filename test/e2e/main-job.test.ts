@@ -315,7 +315,7 @@ describe('stopping and starting again', () => {
     const times: number[] = [];
     while (times.length < 3 && !times.some((ms) => ms < 2_000)) {
       expect(await server.stop({ keep: true })).toBe(0);
-      server = await startExampleServer({ dataFolder });
+      server = await startExampleServer({ dataFolder, env: { COMMONWATT_GATEWAYS: gateways } });
       expect(server.output()).not.toMatch(/epoch \d/);
       times.push(server.readyMs);
     }
