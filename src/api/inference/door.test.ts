@@ -356,6 +356,18 @@ describe('what is refused', () => {
     expect((await refusal(await door.fetch('/v2/models/acme/ready')))[0]).toBe(400);
   });
 
+  it('every route that is not public, without a key or with a wrong one', async () => {
+    const open = new Set<string>();
+    for (const { method, path } of door.rules.list()) {
+      if (!path.startsWith('/v2')) continue;
+      for (const key of ['', 'wrong']) {
+        const response = await door.fetch(path.replaceAll(/:(\w+)/g, 'x'), { method, key });
+        if (response.status !== 401) open.add(path);
+      }
+    }
+    expect([...open]).toEqual(['/v2', '/v2/', '/v2/health/live', '/v2/health/ready']);
+  });
+
   it('a timeout that is none', async () => {
     for (const value of ['0', '-5', 'soon', '1e9'])
       expect(

@@ -42,7 +42,8 @@ export function parseGenerateRequest(body: Buffer, signature: ModelSignature): I
   if (!isObject(object))
     throw invalid('the request', `must be a JSON object with the inputs ${describe(specs)}`, 'body');
   const { given, others } = sorted(object, specs);
-  const { id, ...rest } = others;
+  const { id: named, ...rest } = others;
+  const id = named ?? undefined;
   if (id !== undefined && typeof id !== 'string') throw invalid('"id"', 'must be a string', 'id');
   checkJsonForms(undefined, false, signature.outputs);
   return {

@@ -45,10 +45,10 @@ export function refuseSharedMemory(parameters: Parameters, where: string): void 
   });
 }
 
-/** An object of scalars; missing: none. */
+/** An object of scalars; missing or null: none. */
 export function parametersOf(given: unknown, where: string): Parameters {
-  if (given === undefined) return none;
-  if (typeof given !== 'object' || given === null || Array.isArray(given))
+  if (given === undefined || given === null) return none;
+  if (typeof given !== 'object' || Array.isArray(given))
     throw wrongType(where, given, 'an object of strings, numbers and truth values');
   for (const name in given) {
     const value: unknown = (given as Parameters)[name];

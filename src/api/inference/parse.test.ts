@@ -40,6 +40,13 @@ describe('an inference request', () => {
     });
   });
 
+  it('may say null for what it does not give', () => {
+    const written = { id: null, parameters: null, outputs: null, inputs: [{ ...good, parameters: null }] };
+    expect(parse(written)).toEqual(parse({ inputs: [good] }));
+    const outputs = [{ name: 'output', parameters: null }];
+    expect(parse({ inputs: [good], outputs }).outputs).toHaveLength(1);
+  });
+
   it('keeps every finite float32 exactly', () => {
     fc.assert(
       fc.property(

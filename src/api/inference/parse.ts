@@ -47,7 +47,8 @@ export function parseInferRequest(
   const json = headerLength === undefined ? body : body.subarray(0, headerLength);
   const request = parseJson(json, signature.inputs.some(isLong));
   if (!isObject(request)) throw invalid('the request', 'must be a JSON object with "inputs"', 'body');
-  const { id } = request;
+  // Clients that write out every field send null for what they do not give.
+  const id = request.id ?? undefined;
   if (id !== undefined && typeof id !== 'string') throw invalid('"id"', 'must be a string', 'id');
   const parameters = parametersOf(request.parameters, 'parameters');
   const binaryOutputs = flagParameter(parameters, 'binary_data_output', 'parameters') ?? false;
@@ -96,12 +97,12 @@ function readData(
   where: string,
   binary: BinaryPart | undefined,
 ) {
-  if (input.parameters === undefined) return readJsonData(input.data, spec, shape, `${where}.data`);
+  if (input.parameters == null) return readJsonData(input.data, spec, shape, `${where}.data`);
   const parameters = parametersOf(input.parameters, `${where}.parameters`);
   refuseSharedMemory(parameters, where);
   const size = countParameter(parameters, 'binary_data_size', `${where}.parameters`);
   if (size === undefined) return readJsonData(input.data, spec, shape, `${where}.data`);
-  if (input.data !== undefined)
+  if (input.data != null)
     throw invalid(
       `${where}.data`,
       'is given although binary_data_size is; use one of the two',
@@ -123,7 +124,7 @@ function inputObject(input: unknown, index: number): Record<string, unknown> {
 }
 
 function readOutputs(given: unknown, specs: readonly TensorSpec[]): WantedOutput[] | undefined {
-  if (given === undefined) return undefined;
+  if (given == null) return undefined;
   if (!Array.isArray(given)) throw invalid('"outputs"', 'must be an array of objects with a name', 'outputs');
   return wantedOutputs(given.map(outputObject), specs);
 }
@@ -131,7 +132,7 @@ function readOutputs(given: unknown, specs: readonly TensorSpec[]): WantedOutput
 function outputObject(output: unknown, index: number): GivenOutput {
   const where = `outputs[${index}]`;
   if (!isObject(output)) throw invalid(where, `is ${show(output)}, not an object with a name`, where);
-  if (output.parameters === undefined) return { name: output.name };
+  if (output.parameters == null) return { name: output.name };
   const parameters = parametersOf(output.parameters, `${where}.parameters`);
   refuseSharedMemory(parameters, where);
   return {

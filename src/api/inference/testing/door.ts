@@ -8,6 +8,7 @@ import { unmetered } from '../../../energy/footprint.ts';
 import { gramsCo2e, joules } from '../../../energy/units.ts';
 import { CommonwattError } from '../../../errors.ts';
 import type { Gate, Principal } from '../../../gate/gate.ts';
+import type { RouteRules } from '../../../gate/routes.ts';
 import type { GrantRecord, ModelRecord, ModelSignature, VersionRecord } from '../../../models/models.ts';
 import type { Datatype } from '../../../runtimes/tensor.ts';
 import type { InferCall, Inference, LoadState, ServedVersion } from '../../../serve/serve.ts';
@@ -44,6 +45,7 @@ const grant = { id: 'g', modelId: 'm', granteeOrganisationId: 'o2' } as GrantRec
 
 export interface Door {
   baseUrl: string;
+  rules: RouteRules;
   house: InferenceHouse;
   /** What the house serves; a test sets it. */
   signature: ModelSignature;
@@ -134,6 +136,7 @@ export async function openDoor({ maxBodyBytes = 64 * 1024 } = {}): Promise<Door>
   const baseUrl = `http://127.0.0.1:${port}`;
   const door: Door = {
     baseUrl,
+    rules: http.rules,
     house,
     signature: echoOf('FP32', [-1, 3]),
     deployed: new Set([1]),
