@@ -48,6 +48,7 @@ class MeteredEnergy implements Energy {
   readonly #chosen: ChosenMeter;
   #started: { ledger: Ledger; basis: Basis; live: LiveFigures } | undefined;
   #reservations: readonly Reservation[] = [];
+  #runnerPids: readonly number[] = [];
   #gateways: readonly number[] = [];
 
   constructor(options: EnergyOptions) {
@@ -77,7 +78,7 @@ class MeteredEnergy implements Energy {
       onSettled: (settled) => live.settled(settled),
     });
     await ledger.start();
-    ledger.setReservations(this.#reservations);
+    ledger.setReservations(this.#reservations, this.#runnerPids);
     ledger.setGateways(this.#gateways);
     this.#started = { ledger, basis, live };
   }
@@ -99,9 +100,10 @@ class MeteredEnergy implements Energy {
   }
 
   /** May come before `start`: what stands ready is known early. */
-  setReservations(reservations: readonly Reservation[]): void {
+  setReservations(reservations: readonly Reservation[], runnerPids: readonly number[] = []): void {
     this.#reservations = [...reservations];
-    this.#started?.ledger.setReservations(reservations);
+    this.#runnerPids = [...runnerPids];
+    this.#started?.ledger.setReservations(reservations, runnerPids);
   }
 
   /** May come before `start`, too. */

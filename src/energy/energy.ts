@@ -106,8 +106,11 @@ export interface Accountant {
   recordAvoided(work: AvoidedWork): Footprint[];
   /** Starts to attribute a child process (a trainer) to a job. */
   meterJob(job: JobWork): JobMeter;
-  /** Tells the meter which runner processes exist and what they hold; called whenever that changes. */
-  setReservations(reservations: readonly Reservation[]): void;
+  /**
+   * Tells the meter what runner processes hold, and which there are besides (`runnerPids`: loading a model and its
+   * warm-up cost energy, too); called whenever that changes.
+   */
+  setReservations(reservations: readonly Reservation[], runnerPids?: readonly number[]): void;
   /** Requests booked on a grant since `sinceMs` (settled + still in the spool): what the limiter starts from. */
   requestsOfGrant(grantId: string, sinceMs: number): Promise<number>;
 }

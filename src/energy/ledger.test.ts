@@ -382,6 +382,22 @@ describe('the ledger', () => {
     await ledger.stop();
   });
 
+  it('books what a runner does for nobody, such as loading a model, as overhead', async () => {
+    const home = await house();
+    const ledger = await home.open();
+    ledger.setReservations([], [runnerPid]);
+    home.pass(1, { runner: 50 });
+    await ledger.settle();
+    const overhead = await home.db
+      .selectFrom('ledger_entries')
+      .select(['kind', 'cpu_s', 'consumer_id'])
+      .where('note', '=', 'runners')
+      .execute();
+    expect(overhead).toEqual([{ kind: 'overhead', cpu_s: expect.closeTo(0.5, 9), consumer_id: null }]);
+    await checkConservation(home.db);
+    await ledger.stop();
+  });
+
   it('settles here when its thread cannot be used', async () => {
     const home = await house(undefined, undefined, ':memory:');
     const ledger = await home.open();

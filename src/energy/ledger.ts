@@ -82,6 +82,8 @@ export class Ledger implements Accountant {
   readonly #heads = new HeadBook();
   readonly #jobs: JobMeters;
   #reservations: readonly Reservation[] = [];
+  /** Runner processes that there are; one that holds nothing now loads models and computes their warm-up all the same. */
+  #runnerPids: ReadonlySet<number> = new Set();
   #sequence = 0;
   #id = '';
   #startMs = 0;
@@ -253,10 +255,10 @@ export class Ledger implements Accountant {
     return this.#jobs.track({ context, pid: this.#processes.isOurs(pid) ? null : pid, use });
   }
 
-  setReservations(reservations: readonly Reservation[]): void {
+  setReservations(reservations: readonly Reservation[], runnerPids: readonly number[] = []): void {
     this.#reservations = [...reservations];
-    const pids = new Set(reservations.map(({ runnerPid }) => runnerPid));
-    for (const pid of pids) this.#processes.watchRunner(pid);
+    this.#runnerPids = new Set([...runnerPids, ...reservations.map(({ runnerPid }) => runnerPid)]);
+    for (const pid of this.#runnerPids) this.#processes.watchRunner(pid);
     this.#pricer.setReservations(reservations, this.#options.host.memoryBytes);
   }
 
@@ -372,7 +374,7 @@ export class Ledger implements Accountant {
     });
     this.#items = 0;
     this.#counts = new GrantCounts();
-    this.#processes.forgetRunnersExcept(new Set(this.#reservations.map(({ runnerPid }) => runnerPid)));
+    this.#processes.forgetRunnersExcept(this.#runnerPids);
     this.#begin(nowMs, monotonic);
   }
 

@@ -265,7 +265,8 @@ export class Deployments implements Serving {
     this.#reserving = true;
     setImmediate(() => {
       this.#reserving = false;
-      this.#options.accountant.setReservations(reservationsOf(this.#live.values()));
+      const pids = this.runners().processes.map(({ pid }) => pid);
+      this.#options.accountant.setReservations(reservationsOf(this.#live.values()), pids);
     });
   }
 

@@ -43,10 +43,8 @@ function owner() {
 async function importVersion(factor: number) {
   const layer = { name: 'line', type: 'dense', units: 1, activation: 'linear' } as const;
   const layers = [{ ...layer, kernel: Float32Array.of(factor), bias: Float32Array.of(0) }];
-  const version = await owner().versions.import(
-    model,
-    await writeKerasH5({ name: 'line', inputSize: 1, layers }),
-  );
+  const h5 = await writeKerasH5({ name: 'line', inputSize: 1, layers });
+  const version = await owner().versions.import(model, new Uint8Array(h5));
   return version.number;
 }
 
