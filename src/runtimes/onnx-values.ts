@@ -30,6 +30,7 @@ const datatypeOf = new Map<string, Datatype>(
 export function toOrt({ name, datatype, shape, data }: Tensor): OrtTensor {
   if (datatype === 'BYTES') return new OrtTensor('string', textsOf(name, data as Uint8Array), shape);
   if (datatype === 'BF16') return new OrtTensor('float32', widen(data as Uint16Array), shape);
+  if (datatype === 'FP16') return halfTensor(data as Uint16Array, shape);
   return new OrtTensor(ortTypes[datatype], data, shape);
 }
 
@@ -44,6 +45,15 @@ function dataOf(datatype: Datatype, data: OrtTensor['data']): TensorData {
   if (datatype === 'BF16') return narrow(data as Float32Array);
   const { buffer, byteOffset, length } = data as Float32Array;
   return viewOf(datatype, buffer, byteOffset, length);
+}
+
+/**
+ * Where the engine knows Float16Array (Node 24), onnxruntime's constructor makes one of these bits, which its native
+ * half then takes for empty: the tensor is made of plain bits and named what it is afterwards.
+ */
+function halfTensor(bits: Uint16Array, shape: readonly number[]): OrtTensor {
+  const tensor: OrtTensor = new OrtTensor('uint16', bits, shape);
+  return Object.assign(tensor, { type: 'float16' as const });
 }
 
 /** onnxruntime's strings are C strings of UTF-8 on their way in: what it would cut or garble is refused. */

@@ -129,9 +129,9 @@ describe.each(runtimes)('runtime $name', (runtime, models) => {
 });
 
 describe('the runtime of an artifact', () => {
-  it('is onnxruntime for ONNX; a pipeline bundle is recognised', async () => {
+  it('is onnxruntime for ONNX, and the pipelines for a zip archive', async () => {
     expect(await runtimeFor(differenceModel())).toBe(onnxRuntime);
-    await expect(runtimeFor(Buffer.from('PK\x03\x04'))).rejects.toThrow('pipeline bundle');
+    expect((await runtimeFor(Buffer.from('PK\x03\x04'))).name).toBe('pipeline');
   });
 });
 
