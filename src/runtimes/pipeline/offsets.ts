@@ -34,7 +34,7 @@ export function spansOf(text: string, tokens: readonly string[], tokenizer: Toke
     // A token that was added is looked for as it is written, before anything is normalised.
     const written = added.has(tokens[index] ?? '') && stream.takeWritten(tokens[index] ?? '', characters);
     if (written) return written;
-    if (surface && stream.startsWith(surface)) return stream.take(surface.length);
+    if (surface && stream.skipTo(surface)) return stream.take(surface.length);
     if (surface?.length === 0) return stream.nothing();
     if (wholeWords) return stream.take(stream.toBoundary());
     const next = surfaces.slice(index + 1).find((other) => other && other.length > 0);
@@ -73,6 +73,17 @@ class Stream {
   startsWith(surface: Uint8Array, from = this.#at): boolean {
     if (from + surface.length > this.#bytes.length) return false;
     return surface.every((byte, index) => this.#bytes[from + index] === byte);
+  }
+
+  /** True when it comes, now or later: then what lies between is passed over. */
+  skipTo(surface: Uint8Array): boolean {
+    if (surface.length === 0) return false;
+    for (let from = this.#at; from < this.#bytes.length; from++) {
+      if (!this.startsWith(surface, from)) continue;
+      this.#at = from;
+      return true;
+    }
+    return false;
   }
 
   take(length: number): Span {

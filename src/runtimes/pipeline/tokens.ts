@@ -1,6 +1,7 @@
 /** A text (or a pair) as the model's tokens, cut to its length as Hugging Face's fast tokenizers cut. */
 import { Tokenizer } from '@huggingface/tokenizers';
 import type { TextManifest } from './manifest.ts';
+import { exactTokenizer } from './tokenizer-json.ts';
 
 export interface TokenRow {
   ids: number[];
@@ -13,12 +14,16 @@ export interface TokenRow {
 export class Tokens {
   readonly #tokenizer: Tokenizer;
   readonly #maxLength: number;
+  /** What a word-level vocabulary makes of a word that it does not have; the library leaves it to us. */
+  readonly #unknown: string | null;
   /** Special tokens that are put around one text, and around a pair. */
   readonly #around: [one: number, pair: number];
 
   constructor(tokenizer: object, config: object, { maxLength }: Pick<TextManifest, 'maxLength'>) {
-    this.#tokenizer = new Tokenizer(tokenizer, config);
+    this.#tokenizer = new Tokenizer(exactTokenizer(tokenizer), config);
     this.#maxLength = maxLength;
+    const { model } = tokenizer as { model?: { type?: string; unk_token?: string } };
+    this.#unknown = model?.type === 'WordLevel' ? (model.unk_token ?? null) : null;
     this.#around = [this.#finish([], null).tokens.length, this.#finish([], []).tokens.length];
   }
 
@@ -41,7 +46,10 @@ export class Tokens {
   }
 
   #split(text: string, most: number): string[] {
-    const tokens = this.#tokenizer.tokenize(text, { add_special_tokens: false });
+    const found: string[] = this.#tokenizer.tokenize(text, { add_special_tokens: false });
+    const unknown = this.#unknown;
+    const known = (token: string) => this.#tokenizer.token_to_id(token) !== undefined;
+    const tokens = unknown === null ? found : found.map((token) => (known(token) ? token : unknown));
     return tokens.length > most ? tokens.slice(0, Math.max(0, most)) : tokens;
   }
 
@@ -50,7 +58,7 @@ export class Tokens {
     const tokenizer = this.#tokenizer;
     const added = this.#added;
     const unknown = tokenizer.model?.unk_token_id ?? 0;
-    const ids = tokens.map((token) => added.get(token) ?? tokenizer.token_to_id(token) ?? unknown);
+    const ids = tokens.map((token): number => added.get(token) ?? tokenizer.token_to_id(token) ?? unknown);
     return {
       ids,
       types: types ?? ids.map(() => 0),
