@@ -11,8 +11,11 @@ const specs: TensorSpec[] = [
   { name: 'texts', datatype: 'BYTES', shape: [-1] },
 ];
 
-function classes(tensor: Tensor, count: number): { shape: number[]; texts: string[] } {
-  const [output] = chooseOutputs([tensor], [{ name: tensor.name, classes: count, binary: undefined }]);
+function classes(tensor: Tensor, count: number, perRow = true): { shape: number[]; texts: string[] } {
+  const [output] = chooseOutputs(
+    [tensor],
+    [{ name: tensor.name, classes: count, perRow, binary: undefined }],
+  );
   return {
     shape: output?.shape ?? [],
     texts: unpackBytes(output?.data as Uint8Array).map((bytes) => Buffer.from(bytes).toString()),
@@ -26,7 +29,8 @@ describe('classification', () => {
     const tensor = { ...scores, shape: [1, 4], data: Float32Array.of(1, 5, 10, 4) };
     expect(classes(tensor, 2)).toEqual({ shape: [1, 2], texts: ['10:2', '5:1'] });
     const other = { ...scores, shape: [4], data: Float32Array.of(1.1, 3.3, 0.5, 2.4) };
-    expect(classes(other, 2)).toEqual({ shape: [2], texts: ['3.3:1', '2.4:3'] });
+    expect(classes(other, 2, false)).toEqual({ shape: [2], texts: ['3.3:1', '2.4:3'] });
+    expect(classes(other, 2)).toEqual({ shape: [4, 1], texts: ['1.1:0', '3.3:0', '0.5:0', '2.4:0'] });
   });
 
   it('ranks each row apart, never more classes than there are, NaN last, equal ones by index', () => {

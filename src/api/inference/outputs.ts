@@ -10,6 +10,8 @@ export interface WantedOutput {
   name: string;
   /** So many of the highest values as `value:index`; 0: the tensor as it is. */
   classes: number;
+  /** Its first dimension is the batch's: values are ranked in each row apart. */
+  perRow: boolean;
   /** As raw bytes after the JSON; undefined: as the request says for all. */
   binary: boolean | undefined;
 }
@@ -41,7 +43,7 @@ export function wantedOutputs(
       throw invalid(`${where}.name`, `${show(name)} is asked for twice`, `${where}.name`);
     if (classes > 0 && !isRanked(spec.datatype))
       throw invalid(`${where}.parameters.classification`, `cannot rank ${spec.datatype}`, where);
-    wanted.set(spec.name, { name: spec.name, classes, binary });
+    wanted.set(spec.name, { name: spec.name, classes, perRow: spec.shape[0] === -1, binary });
   });
   return [...wanted.values()];
 }
@@ -52,10 +54,10 @@ export function chooseOutputs(
   wanted: readonly WantedOutput[] | undefined,
 ): readonly Tensor[] {
   if (!wanted) return outputs;
-  return wanted.flatMap(({ name, classes }) => {
+  return wanted.flatMap(({ name, classes, perRow }) => {
     const output = outputs.find((candidate) => candidate.name === name);
     if (!output) return [];
-    return [classes > 0 ? classify(output, classes) : output];
+    return [classes > 0 ? classify(output, classes, perRow) : output];
   });
 }
 
@@ -64,22 +66,22 @@ function isRanked(datatype: Tensor['datatype']): boolean {
 }
 
 /**
- * For each row the `count` highest of its values as `value:index`, highest first, equal ones by index, NaN last:
- * [1, 5, 10, 4] with count 2 becomes ["10:2", "5:1"].
+ * Of each row, or of the whole tensor, the `count` highest values as `value:index`, highest first, equal ones by index,
+ * NaN last: [1, 5, 10, 4] with count 2 becomes ["10:2", "5:1"].
  */
-function classify({ name, shape, data }: Tensor, count: number): Tensor {
-  const rows = shape.length > 1 ? (shape[0] ?? 1) : 1;
-  const perRow = shape.length > 1 ? elementsOf(shape.slice(1)) : elementsOf(shape);
-  const taken = Math.min(count, perRow);
+function classify({ name, shape, data }: Tensor, count: number, perRow: boolean): Tensor {
+  const rows = perRow ? (shape[0] ?? 1) : 1;
+  const size = elementsOf(perRow ? shape.slice(1) : shape);
+  const taken = Math.min(count, size);
   const texts: Uint8Array[] = [];
   for (let row = 0; row < rows; row++) {
-    const values = data.subarray(row * perRow, (row + 1) * perRow);
+    const values = data.subarray(row * size, (row + 1) * size);
     for (const index of highest(values, taken)) texts.push(Buffer.from(`${digits(values, index)}:${index}`));
   }
   return {
     name,
     datatype: 'BYTES',
-    shape: shape.length > 1 ? [rows, taken] : [taken],
+    shape: perRow ? [rows, taken] : [taken],
     data: packBytes(texts),
   };
 }

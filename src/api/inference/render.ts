@@ -105,7 +105,8 @@ export function renderData({ name, datatype, data }: Tensor): string {
 }
 
 function renderTexts(name: string, packed: Uint8Array): string {
-  if (!isUtf8Throughout(packed))
+  const elements = unpackBytes(packed);
+  if (!elements.every((bytes) => isUtf8(bytes)))
     throw new CommonwattError(
       'INVALID_REQUEST',
       `output ${JSON.stringify(name)} holds bytes that are no text`,
@@ -114,11 +115,7 @@ function renderTexts(name: string, packed: Uint8Array): string {
         hint: 'ask for it as binary data (binary_data or binary_data_output)',
       },
     );
-  return unpackBytes(packed)
+  return elements
     .map((bytes) => JSON.stringify(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString()))
     .join(',');
-}
-
-function isUtf8Throughout(packed: Uint8Array): boolean {
-  return unpackBytes(packed).every((bytes) => isUtf8(bytes));
 }
