@@ -213,6 +213,26 @@ describe('a batcher', () => {
     expect(booked.map(({ items }) => items.length)).toEqual([1, 2, 4, 2, 1]);
   });
 
+  it('keeps nobody waiting for more than a batch or two behind another organisation’s flood', async () => {
+    let batches = 0;
+    const run = async (inputs: readonly TensorParts[]) => {
+      batches++;
+      await turn();
+      return doubled(inputs);
+    };
+    const { batcher } = doubler({ maxBatchSize: 32, maxQueue: 20_000, target: { run } });
+    const flood = Array.from({ length: 10_000 }, (_, index) => batcher.infer(callOf([index], `a${index}`)));
+    const waits: number[] = [];
+    for (let index = 0; index < 100; index++) {
+      const before = batches;
+      await batcher.infer(callOf([index], `b${index}`, { tenant: 'b' }));
+      waits.push(batches - before);
+    }
+    expect(Math.max(...waits)).toBeLessThanOrEqual(2);
+    expect(batcher.pending).toBeGreaterThan(5000);
+    await Promise.all(flood);
+  });
+
   it('takes the more urgent first, and still gets to the others', async () => {
     const { batcher, bookedIds } = doubler({ maxBatchSize: 1, settings: { priorityLevels: 3 } });
     const calls = Array.from({ length: 40 }, (_, index) =>

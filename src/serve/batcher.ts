@@ -70,6 +70,8 @@ export class Batcher implements Engine {
   readonly #poisoned: Poisoned;
   readonly #reuse: Reuse | undefined;
   #inFlight = 0;
+  /** Batches that may be in flight, as of the last one. */
+  #slots = 1;
   /** Requests sent and not answered yet. */
   #sent = 0;
   #asleep = false;
@@ -206,7 +208,7 @@ export class Batcher implements Engine {
     if (displaced) this.#fail(displaced, this.#overloaded());
     if (displaced === waiting) return;
     this.#expect(waiting.deadlineAt);
-    if (this.#immediate || this.#asleep || this.#inFlight >= this.#slots()) return;
+    if (this.#immediate || this.#asleep || this.#inFlight >= this.#slots) return;
     if (this.#delay) {
       if (!this.#full() && this.#worthWaiting()) return;
       this.#clearDelay();
@@ -249,16 +251,13 @@ export class Batcher implements Engine {
     waiting.fail(error);
   }
 
-  #slots(): number {
-    return Math.max(1, this.#target.parallelism ?? 1);
-  }
-
   /** Sends what may go now; leaves a timer, an immediate or a batch in flight behind that comes back here. */
   readonly #pump = (): void => {
     this.#immediate = undefined;
     this.#clearDelay();
     if (this.#asleep) return;
-    while (this.#queue.size > 0 && this.#inFlight < this.#slots()) {
+    this.#slots = Math.max(1, this.#target.parallelism ?? 1);
+    while (this.#queue.size > 0 && this.#inFlight < this.#slots) {
       const awake = this.#target.awake?.();
       if (awake) {
         this.#sleep(awake);
