@@ -27,7 +27,7 @@ export class TensorRef {
 /** A tensor, a list, or a plain value. */
 export type CallArgument = TensorRef | CallArgument[] | { plain: unknown };
 
-export interface Call {
+interface Call {
   layer: KerasLayerConfig;
   /** The how-manieth call of this layer it is. */
   index: number;
@@ -41,7 +41,7 @@ export interface Topology {
   outputs: TensorRef[];
 }
 
-const place = z.tuple([z.string(), z.int().nonnegative(), z.int().nonnegative()]);
+const place = z.tuple([z.string().min(1), z.int().nonnegative(), z.int().nonnegative()]);
 const tensor3 = z.looseObject({
   class_name: z.literal('__keras_tensor__'),
   config: z.looseObject({ keras_history: place }),
@@ -53,7 +53,12 @@ const node3 = z.looseObject({
 const input2 = z.union([
   place.transform((ref) => ({ ref, kwargs: {} as Record<string, unknown> })),
   z
-    .tuple([z.string(), z.int().nonnegative(), z.int().nonnegative(), z.record(z.string(), z.unknown())])
+    .tuple([
+      z.string().min(1),
+      z.int().nonnegative(),
+      z.int().nonnegative(),
+      z.record(z.string(), z.unknown()),
+    ])
     .transform(([layer, call, result, kwargs]) => ({
       ref: [layer, call, result] as [string, number, number],
       kwargs,

@@ -9,7 +9,14 @@ import { quote } from '../names.ts';
 import { exportHint, parseModelConfig } from './keras-config.ts';
 import { type KerasModel, withWeights } from './keras-model.ts';
 import { type ConfigLimits, planFromJson } from './keras-plan.ts';
-import { locateByName, shardName, type TfjsWeight, valuesOf, weightSpec } from './tfjs-weights.ts';
+import {
+  damagedTfjs,
+  locateByName,
+  shardName,
+  type TfjsWeight,
+  valuesOf,
+  weightSpec,
+} from './tfjs-weights.ts';
 
 const modelFile = 'model.json';
 const maxModelBytes = 32 * 1024 * 1024;
@@ -41,7 +48,8 @@ export function isTfjsArchive(archive: ZipFiles): boolean {
 export function readTfjsArchive(archive: ZipFiles, limits: ConfigLimits): KerasModel {
   const folder = folderOf(archive) ?? '';
   const file = archive.get(folder + modelFile);
-  if (!file || file.sizeBytes > maxModelBytes) throw damagedTfjs(`${modelFile} is missing or too large`);
+  if (!file || file.sizeBytes > maxModelBytes)
+    throw damagedTfjs(`${modelFile} is missing or too large`, modelFile);
   const json = parseModelConfig(Buffer.from(file.read()).toString('utf8'));
   const format = z.looseObject({ format: z.string() }).safeParse(json);
   if (format.success && format.data.format !== 'layers-model')
@@ -53,6 +61,7 @@ export function readTfjsArchive(archive: ZipFiles, limits: ConfigLimits): KerasM
   if (!parsed.success)
     throw damagedTfjs(
       `${parsed.error.issues[0]?.path.join('.') || modelFile}: ${parsed.error.issues[0]?.message}`,
+      modelFile,
     );
   const { modelTopology, weightsManifest } = parsed.data;
   const plan = planFromJson(modelTopology.config, modelTopology.version, limits);
@@ -118,11 +127,4 @@ function bytesPerElement(spec: z.infer<typeof weightSpec>): number {
 
 function textOf(value: unknown): string | undefined {
   return typeof value === 'string' ? value : undefined;
-}
-
-export function damagedTfjs(message: string, where = modelFile): CommonwattError {
-  return new CommonwattError('CORRUPT_MODEL', `the tf.js model is damaged: ${message}`, {
-    where,
-    hint: 'save the model again with model.save(…), and pack model.json with all its shards',
-  });
 }

@@ -62,19 +62,19 @@ function findOne(
     .filter(({ parts }) => parts.some((_, i) => own.every((part, k) => parts[i + k] === part)))
     .filter(({ parts }) => !direction || parts.some((part) => part.startsWith(`${direction}_`)));
   const [one, second] = found;
-  if (!one) throw wrong(`${label} is not among its weights`, layer);
+  if (!one) throw damagedTfjs(`${label} is not among its weights`, layer);
   if (second)
-    throw wrong(
+    throw damagedTfjs(
       `${label} is there twice, as ${quote(one.weight.spec.name)} and ${quote(second.weight.spec.name)}`,
       layer,
     );
   const { spec } = one.weight;
   if (spec.shape.join() !== wanted.shape.join())
-    throw wrong(
+    throw damagedTfjs(
       `${label} has the shape [${spec.shape.join(', ')}]; its configuration asks for [${wanted.shape.join(', ')}]`,
       layer,
     );
-  if (spec.dtype !== 'float32') throw wrong(`${label} is ${spec.dtype}, not float32`, layer);
+  if (spec.dtype !== 'float32') throw damagedTfjs(`${label} is ${spec.dtype}, not float32`, layer);
   return one.weight;
 }
 
@@ -102,9 +102,9 @@ function halfToFloat(bits: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
-function wrong(message: string, layer: string): CommonwattError {
+export function damagedTfjs(message: string, where: string): CommonwattError {
   return new CommonwattError('CORRUPT_MODEL', `the tf.js model is damaged: ${message}`, {
-    where: layer,
+    where,
     hint: 'save the model again with model.save(…), and pack model.json with all its shards',
   });
 }

@@ -20,7 +20,7 @@ const casesSchema = z.record(
 );
 export type KerasCase = z.infer<typeof casesSchema>[string];
 
-type Script = 'keras-models.py' | 'keras-layers.py' | 'keras-random.py';
+type Script = 'keras-few.py' | 'keras-models.py' | 'keras-layers.py' | 'keras-random.py';
 
 export class KerasFolder {
   readonly path = mkdtempSync(join(tmpdir(), 'commonwatt-keras-'));
