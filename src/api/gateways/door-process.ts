@@ -68,7 +68,7 @@ export class DoorProcess {
 
   #start(): void {
     const { settings, log } = this.#options;
-    const child = spawn(process.execPath, ['--max-semi-space-size=2', entry, JSON.stringify(settings)], {
+    const child = spawn(process.execPath, [entry, JSON.stringify(settings)], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'pipe'],
       env: { PATH: process.env.PATH, HOME: process.env.HOME },
     });
