@@ -13,6 +13,7 @@ import {
   rowsOf,
   stringsOf,
 } from './pipeline/testing/folders.ts';
+import { Tokens } from './pipeline/tokens.ts';
 
 let folder: string;
 let expected: Expected;
@@ -36,6 +37,20 @@ describe('a text pipeline', () => {
     });
     close(rowsOf(embedding), expected.pipelines[`${kind}-embed`]?.embedding);
     await model.release();
+  });
+
+  it.each([...kinds, 'wordlevel'])('%s: cuts any text into the tokens that Python finds', (kind) => {
+    const file = (name: string) =>
+      JSON.parse(readFileSync(join(folder, `${kind}-embed`, name), 'utf8')) as object;
+    const texts = expected.scrambled;
+    for (const { length, one, pair } of expected.tokens[kind] ?? []) {
+      const tokens = new Tokens(file('tokenizer.json'), file('tokenizer_config.json'), { maxLength: length });
+      for (const [row, ids] of one.entries())
+        expect(tokens.one(texts[row]!).ids, JSON.stringify(texts[row])).toEqual(ids);
+      for (const [row, ids] of pair.entries())
+        expect(tokens.pair(texts[row]!, texts[row + 1]!).ids, JSON.stringify(texts[row])).toEqual(ids);
+    }
+    expect(expected.tokens[kind]).toHaveLength(2);
   });
 
   it.each(kinds)('%s: finds entities where Python finds them', async (kind) => {

@@ -12,6 +12,9 @@ import { packBytes, type Tensor, unpackBytes } from '../../tensor.ts';
 
 export interface Expected {
   texts: string[];
+  scrambled: string[];
+  /** Ids of the scrambled texts by kind of tokenizer, cut to a length: alone, and each with the next. */
+  tokens: Record<string, { length: number; one: number[][]; pair: number[][] }[]>;
   pipelines: Record<
     string,
     {

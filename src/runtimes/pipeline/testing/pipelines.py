@@ -19,7 +19,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 warnings.filterwarnings("ignore")
 folder = sys.argv[1]
-expected = {}
+expected, tokens = {}, {}
 
 corpus = [
     "The quick brown fox jumps over the lazy dog.",
@@ -180,6 +180,24 @@ def write(pipeline, name, value):
         file.write(value if isinstance(value, str) else json.dumps(value))
 
 
+def scrambled():
+    """Texts of every kind of character that tokenizers treat in ways of their own, with and without words between."""
+    random = np.random.default_rng(15)
+    alphabet = list("abcABC  \t\n.,!?-_'\"0123éàßñçøİıſдЖЯ东京あ한ﬁ①½²\u00a0\u3000\u200b\u200d\ufffd\u00ad☃…—’€$▁Ġ") + [
+        "e\u0301", "🙂", "👩‍👧", "[SEP]", "[CLS]", "<s>", "</s>", "##", " quick ", " unwatchable ", " Zürich "]
+    return ["".join(alphabet[i] for i in random.integers(0, len(alphabet), random.integers(0, 30))) for _ in range(400)]
+
+
+def tokens_of(tokenizer, length):
+    """Of each text, and of each with the next, cut to so many."""
+    tokenizer.enable_truncation(length)
+    texts = scrambled()
+    found = {"length": length, "one": [tokenizer.encode(text).ids for text in texts],
+             "pair": [tokenizer.encode(a, b).ids for a, b in zip(texts, texts[1:])]}
+    tokenizer.no_truncation()
+    return found
+
+
 def softmax(x):
     powers = np.exp(x - x.max(-1, keepdims=True))
     return powers / powers.sum(-1, keepdims=True)
@@ -209,6 +227,7 @@ def text_pipelines():
         rows = list(encode(tokenizer, pad, 40, texts))
         encoder = Encoder(tokenizer.get_vocab_size(), types=kind == "wordpiece", seed=len(kind))
         tokenizer.no_truncation()
+        tokens[kind] = [tokens_of(tokenizer, length) for length in (7, 1000)]
         base = {"tokenizer.json": tokenizer.to_str(), "tokenizer_config.json": {"pad_token": pad, "model_max_length": 40}}
         states = [encoder.states(*feeds)[0] for _, feeds in rows]
 
@@ -345,4 +364,4 @@ def image_pipelines():
 text_pipelines()
 image_pipelines()
 with open(os.path.join(folder, "expected.json"), "w") as file:
-    json.dump({"texts": texts, "pipelines": expected}, file)
+    json.dump({"texts": texts, "scrambled": scrambled(), "tokens": tokens, "pipelines": expected}, file)
