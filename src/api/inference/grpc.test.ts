@@ -95,23 +95,6 @@ describe('what is no proper call', () => {
   });
 });
 
-describe('a key', () => {
-  it('may have space around it in its header, as some clients leave it', async () => {
-    const session = connect(`http://${server.address}`);
-    const stream = session.request({
-      ':method': 'POST',
-      ':path': '/inference.GRPCInferenceService/ModelReady',
-      'content-type': 'application/grpc',
-      authorization: ' Bearer good ',
-    });
-    const heard = new Promise<Record<string, unknown>>((resolve) => stream.on('trailers', resolve));
-    stream.resume();
-    stream.end(Buffer.from([0, 0, 0, 0, 11, 0x0a, 9, ...Buffer.from('acme/echo')]));
-    expect((await heard)['grpc-status']).toBe('0');
-    session.close();
-  });
-});
-
 describe('a model', () => {
   it('tells its inputs and outputs, under both forms of its name', async () => {
     for (const name of ['acme/echo', 'acme--echo']) {

@@ -119,7 +119,7 @@ function doorman(house: InferenceHouse, log: GrpcLog, stopping: AbortSignal): On
     const { requestId, principal } = call;
     if (headers[':path'] === inferPath) answerUnary(door, stream, headers, requestId, principal);
     else if (headers[':path'] === streamPath) {
-      const authenticate = () => house.gate.authenticate(keyOf(headers));
+      const authenticate = () => house.gate.authenticate(bearerKey(headers.authorization));
       new InferStream({ door, stream, headers, requestId, newRequestId, authenticate, stopping });
     } else other.keyed(stream, headers, call);
   };
@@ -139,7 +139,7 @@ function doorman(house: InferenceHouse, log: GrpcLog, stopping: AbortSignal): On
         return;
       }
       if (!keyedPaths.has(path)) throw notSpoken(path);
-      const principal = house.gate.authenticate(keyOf(headers));
+      const principal = house.gate.authenticate(bearerKey(headers.authorization));
       if (principal instanceof Promise)
         principal
           .then((admitted) => {
@@ -155,11 +155,6 @@ function doorman(house: InferenceHouse, log: GrpcLog, stopping: AbortSignal): On
       fail(error);
     }
   };
-}
-
-/** Some clients (perf_analyzer) leave the space after the colon of a header in its value, which HTTP/1 takes away. */
-function keyOf({ authorization }: IncomingHttpHeaders): string | undefined {
-  return bearerKey(authorization?.trim());
 }
 
 function checkCall(headers: IncomingHttpHeaders): void {
