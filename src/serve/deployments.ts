@@ -27,7 +27,7 @@ export type { Deployment } from './live.ts';
 /** What deployments need of the registry of models. */
 interface VersionSource {
   aliases(modelId: string): Promise<{ alias: string; version: number }[]>;
-  /** What a runner loads, decrypted straight into memory. */
+  /** What a runner loads, decrypted straight into memory; each time a buffer of its own. */
   onnxBytes(model: ModelRecord, version: VersionRecord): Promise<Uint8Array>;
 }
 

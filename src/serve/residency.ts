@@ -7,6 +7,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { CommonwattError } from '../errors.ts';
+import { ReadOnce } from './read-once.ts';
 import type { Replica, ReplicaSpec } from './runner/replica.ts';
 import type { LoadState } from './serve.ts';
 
@@ -179,8 +180,10 @@ export class Residency {
     const { stay } = resident;
     await this.#makeRoom(resident);
     const began = performance.now();
+    const reading = new ReadOnce(stay.spec.bytes);
     try {
-      const replica = await this.#options.runners.load(stay.spec);
+      const replica = await this.#options.runners.load({ ...stay.spec, bytes: reading.bytes });
+      reading.loaded(replica.runnerPids.length);
       try {
         await stay.warmUp(replica);
         this.#measure(resident, replica);
@@ -201,6 +204,7 @@ export class Residency {
       this.#sweepLater();
       return replica;
     } catch (error) {
+      reading.failed();
       this.#give(resident, 0);
       this.#failed(resident, error);
       throw error;
