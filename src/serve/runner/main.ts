@@ -17,7 +17,7 @@ import {
 } from '../../runtimes/frames.ts';
 import { ProviderError } from '../../runtimes/provider-error.ts';
 import { type LoadedModel, runtimeFor } from '../../runtimes/runtime.ts';
-import { endWithParent, watchParent } from './orphan.ts';
+import { endWithParent } from './orphan.ts';
 
 const gateway = new Socket({ fd: 3, readable: true, writable: true });
 const replicas = new Map<number, LoadedModel>();
@@ -123,7 +123,7 @@ gateway.on('error', () => process.exit(0));
 process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
 
-if (process.argv.includes(watchParent)) endWithParent();
+endWithParent(process.argv);
 
 try {
   // When memory runs out, the kernel ends this process before the gateway, and before most others.

@@ -9,8 +9,12 @@ import { lives, until } from './testing/runners.ts';
 
 const runnersModule = new URL('../../../dist/serve/runner/runners.js', import.meta.url);
 let gateway: ChildProcess | undefined;
+let runner = 0;
 
-afterEach(() => gateway?.kill('SIGKILL'));
+afterEach(() => {
+  gateway?.kill('SIGKILL');
+  if (runner > 0 && lives(runner)) process.kill(runner, 'SIGKILL');
+});
 
 /** A process that loads a model into a runner, has it compute for ever, and prints the runner's pid. */
 async function busyGateway(env: NodeJS.ProcessEnv): Promise<number> {
@@ -39,9 +43,9 @@ describe('a runner whose gateway is killed', () => {
     ['by the kernel, where that can be asked', process.env],
     ['by itself', { ...process.env, PATH: '/nowhere' }],
   ])('ends, though it computes without an end: %s', async (_, env) => {
-    const pid = await busyGateway(env);
-    expect(lives(pid)).toBe(true);
+    runner = await busyGateway(env);
+    expect(lives(runner)).toBe(true);
     gateway?.kill('SIGKILL');
-    await until(() => !lives(pid));
+    await until(() => !lives(runner));
   });
 });

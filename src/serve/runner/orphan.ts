@@ -7,8 +7,8 @@ import { spawnSync } from 'node:child_process';
 import { Worker } from 'node:worker_threads';
 
 const setpriv = ['setpriv', '--pdeathsig', 'KILL'] as const;
-/** The argument that asks the runner to look itself. */
-export const watchParent = '--watch-parent';
+/** The argument that asks the runner to look itself, and after whom. */
+const watchParent = '--watch-parent=';
 
 let works: boolean | undefined;
 
@@ -18,15 +18,18 @@ export function endingWithUs(program: string, args: readonly string[]): [string,
     process.platform === 'linux' &&
     spawnSync(setpriv[0], [...setpriv.slice(1), 'true'], { stdio: 'ignore', timeout: 2000 }).status === 0;
   if (works) return [setpriv[0], [...setpriv.slice(1), program, ...args]];
-  return [program, [...args, watchParent]];
+  return [program, [...args, watchParent + process.pid]];
 }
 
-/** In the runner: ends this process when its parent is another than at the start. */
-export function endWithParent(): void {
-  const look = `const parent = process.ppid;
-    setInterval(() => { if (process.ppid !== parent) process.kill(process.pid, 'SIGKILL'); }, 1000);`;
+/** In the runner: ends this process when its parent is not the gateway that started it any more, if that was asked. */
+export function endWithParent(args: readonly string[]): void {
+  const parent = args.find((arg) => arg.startsWith(watchParent))?.slice(watchParent.length);
+  if (parent === undefined) return;
+  const look = `setInterval(() => {
+    if (process.ppid !== ${Number(parent)}) process.kill(process.pid, 'SIGKILL');
+  }, 1000);`;
   new Worker(look, {
     eval: true,
-    resourceLimits: { maxOldGenerationSizeMb: 4, maxYoungGenerationSizeMb: 1, stackSizeMb: 1 },
+    resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 2 },
   }).unref();
 }
