@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { VersionRecord } from '../models/models.ts';
 import { AliasMoves } from './alias-moves.ts';
+import type { GivenSettings } from './settings.ts';
 import { type Deployed, deployed } from './testing/deployed.ts';
 
 let house: Deployed;
@@ -17,7 +18,7 @@ beforeEach(async () => {
 afterEach(() => house.close());
 
 const stored = () => house.db.selectFrom('deployments').select('id').execute();
-const make = (version: VersionRecord, given = {}) =>
+const make = (version: VersionRecord, given?: GivenSettings) =>
   house.deployments.create(house.model, version, 'ada', given);
 
 /** Holds every commit until the function it returns is called. */
@@ -132,7 +133,8 @@ describe('after a restart', () => {
     const { settings } = await make(one, { maxBatchSize: 4, cache: { maxAgeS: 7 } });
     expect(settings).toMatchObject({ maxBatchSize: 4, cache: { enabled: true, maxAgeS: 7 } });
     await house.restart();
-    expect(house.deployments.list([house.model.id])).toMatchObject([{ settings }]);
+    expect(house.deployments.list([house.model.id])).toMatchObject([{ state: 'idle', settings }]);
+    expect(await make(one)).toMatchObject({ state: 'ready', settings });
   });
 
   it('settings that nobody understands any more do not keep a version from being served', async () => {

@@ -115,7 +115,7 @@ export class Deployments implements Serving {
 
   /**
    * Serves a version; returns when it has been loaded and warmed up, can answer, and this is committed. Serving it
-   * again returns the same deployment, with other settings if any are given.
+   * again returns the same deployment, in memory again and with other settings if any are given.
    */
   async create(
     model: ModelRecord,
@@ -285,8 +285,8 @@ export class Deployments implements Serving {
   ): Promise<Deployment> {
     const existing = this.#ofVersion(version.id);
     if (existing) {
-      const { state } = existing.place.state;
-      if (state === 'failed' || state === 'quarantined') await existing.place.load();
+      // Whoever deploys it wants it in memory now, and tried again if it had failed.
+      if (existing.place.state.state !== 'loaded') await existing.place.load();
       return given ? this.change(existing.id, given, by) : deploymentOf(existing);
     }
     const live = await this.#prepareNew(model, version, given ?? {}, false);

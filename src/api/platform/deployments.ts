@@ -77,7 +77,7 @@ export function deploymentRoutes(app: PlatformApp, house: Parts): void {
         tags: ['deployments'],
         summary: 'Serve a version',
         description:
-          'Answers when the version has been loaded and warmed up. Serving it again changes nothing but the settings that are given. With an alias, the alias moves to it.',
+          'Answers when the version has been loaded and warmed up. Serving it again brings it back into memory, and changes nothing but the settings that are given. With an alias, the alias moves to it.',
         body: z.strictObject({
           model: z.string().describe('organisation/model:version, or @alias; else the newest version'),
           alias: z.string().optional().describe('e.g. production, which needs a passed gate'),
