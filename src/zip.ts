@@ -13,7 +13,7 @@ export interface ZipLimits {
 
 export type ZipFiles = Map<string, ZipFile>;
 
-export interface ZipFile {
+interface ZipFile {
   /** Inflated. */
   sizeBytes: number;
   /** A view of the archive where the entry is stored as it is. Throws CORRUPT_MODEL. */

@@ -83,14 +83,14 @@ export class ImagePipeline implements LoadedModel {
   }
 }
 
-export interface Pixels {
+interface Pixels {
   width: number;
   height: number;
   /** [3, height, width] */
   values: Float32Array;
 }
 
-export function prepare(picture: Picture, steps: ImageSteps): Pixels {
+function prepare(picture: Picture, steps: ImageSteps): Pixels {
   let { width, height } = picture;
   if (steps.resize && 'shortest' in steps.resize) {
     const { shortest } = steps.resize;

@@ -93,7 +93,7 @@ interface Finished {
 const addedIds = new WeakMap<Tokenizer, Map<string, number>>();
 
 /** One token at a time is taken from the longer text, from the second when they are equal. */
-export function cutLongestFirst(a: number, b: number, room: number): [number, number] {
+function cutLongestFirst(a: number, b: number, room: number): [number, number] {
   if (a + b <= room) return [a, b];
   const short = Math.min(a, b);
   const half = Math.floor(room / 2);
