@@ -1,5 +1,5 @@
 // Single-row inference with everything on (keys, policy, quota, ledger, headers), as JSON and as binary tensors, beside
-// the limits of the platform. Every body is another row, so that no cache of answers is measured; "cached" sends one body
+// the limits of the platform. Every request is another one, so that no cache of answers is measured; "cached" sends one body
 // again and again. With gateways, the first process is what must be one; its CPU time per request bounds what doors can add
 // up to. Rounds alternate, so that drift of the machine hits all alike.
 //   node bench/inference.mjs [--connections 1,8,64,256] [--seconds 5] [--rounds 5] [--only "Commonwatt, JSON"…]
@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { consumerOf, distinctRows } from './example.mjs';
-import { load, median, requireWrk } from './load.mjs';
+import { load, median, requireWrk, uniqueMark } from './load.mjs';
 import { v2Binary } from './peers/peers.mjs';
 import { cpuSeconds } from './processes.mjs';
 import { startCommonwatt, startScript } from './servers.mjs';
@@ -25,15 +25,24 @@ const [seconds, rounds] = [values.seconds, values.rounds].map(Number);
 requireWrk();
 
 const rows = distinctRows(256);
-const json = rows.map((data) =>
-  JSON.stringify({ inputs: [{ name: 'input', shape: [1, 100], datatype: 'FP32', data }] }),
-);
-const binary = rows.map(v2Binary);
+const jsonOf = (data) =>
+  JSON.stringify({ inputs: [{ name: 'input', shape: [1, 100], datatype: 'FP32', data }] });
+const fixed = jsonOf(rows[0]);
+/** The first number of each request is its own; as raw bytes any eight digits are two small floats. */
+const json = rows.map((row) => jsonOf(row).replace(/"data":\[[^,]*/, `"data":[0.${uniqueMark}`));
+const binary = rows.map((row) => {
+  const { body, headers } = v2Binary(row);
+  const head = Number(headers['inference-header-content-length']);
+  return {
+    headers,
+    body: Buffer.concat([body.subarray(0, head), Buffer.from(uniqueMark), body.subarray(head + 8)]),
+  };
+});
 
 const full = await startCommonwatt();
 const everythingOn = await consumerOf(full);
 const sample = await (
-  await fetch(everythingOn.url, { method: 'POST', headers: everythingOn.headers, body: json[0] })
+  await fetch(everythingOn.url, { method: 'POST', headers: everythingOn.headers, body: fixed })
 ).text();
 
 /** name → how it is started; gives where to send what, and how it is stopped. */
@@ -45,7 +54,7 @@ const contenders = {
     bodies: binary.map(({ body }) => body),
     pids: [full.pid],
   }),
-  'Commonwatt, JSON, cached': async () => ({ ...everythingOn, bodies: [json[0]], pids: [full.pid] }),
+  'Commonwatt, JSON, cached': async () => ({ ...everythingOn, bodies: [fixed], pids: [full.pid] }),
   'Commonwatt, JSON, metering off': () => prepared({ COMMONWATT_METER: 'off' }),
   'Commonwatt, JSON, 2 gateways': () => prepared({ COMMONWATT_GATEWAYS: '2' }),
   'gathering Fastify, onnxruntime in process': () => limit('gather', { BENCH_MODEL: modelFile }),

@@ -4,6 +4,9 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+/** Eight characters that each request replaces by eight digits of its own. */
+export const uniqueMark = '@@@@@@@@';
+
 export function requireWrk() {
   try {
     execFileSync('wrk', ['-v'], { stdio: 'ignore' });
@@ -18,7 +21,8 @@ export function requireWrk() {
 /**
  * POSTs the bodies (text or bytes) one after another, again and again, over `connections`; gives requests/s, p50 and p99
  * in ms, how many answers were no success, and the CPU seconds that the processes of `pids` and their children took
- * per 1,000 requests. Distinct bodies keep a cache of answers from being measured instead of the model.
+ * per 1,000 requests. A body with `uniqueMark` in it is another one each time: what keeps a cache of answers from being
+ * measured instead of the model.
  */
 export async function load({ url, bodies, headers, connections, seconds, pids = [] }) {
   const folder = mkdtempSync(join(tmpdir(), 'commonwatt-load-'));
@@ -30,6 +34,7 @@ export async function load({ url, bodies, headers, connections, seconds, pids = 
   writeFileSync(
     script,
     `local requests, at = {}, 0
+local unique = ${Math.floor(Math.random() * 1e8)}
 local headers = {}
 ${Object.entries(headers)
   .map(([name, value]) => `headers["${name}"] = ${lua(value)}`)
@@ -37,13 +42,18 @@ ${Object.entries(headers)
 init = function(args)
   for index = 0, ${bodies.length - 1} do
     local file = io.open("${folder}/body-" .. index, "rb")
-    requests[index] = wrk.format("POST", nil, headers, file:read("*a"))
+    local text = wrk.format("POST", nil, headers, file:read("*a"))
+    local from, to = string.find(text, "${uniqueMark}", 1, true)
+    requests[index] = from and { string.sub(text, 1, from - 1), string.sub(text, to + 1) } or text
     file:close()
   end
 end
 request = function()
   at = (at + 1) % ${bodies.length}
-  return requests[at]
+  local chosen = requests[at]
+  if type(chosen) == "string" then return chosen end
+  unique = (unique + 1) % 100000000
+  return chosen[1] .. string.format("%08d", unique) .. chosen[2]
 end
 done = function(summary, latency, requests)
   io.write(string.format("RESULT %d %d %d %d %d\\n", summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),

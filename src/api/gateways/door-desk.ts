@@ -82,7 +82,12 @@ export function doorDesk(socket: Duplex, passOn: PassOn, onBroken: (error: unkno
     lastCall = (lastCall + 1) >>> 0;
     const call = lastCall;
     waiting.set(call, { ...given, request });
-    outbox.begin(kinds.infer).u32(call).u32(visit).text(exchange.requestId).u8(1);
+    outbox
+      .begin(kinds.infer)
+      .u32(call)
+      .u32(visit)
+      .text(exchange.requestId)
+      .u8(exchange.reuse ? 1 : 0);
     outbox.f64(request.priority ?? Number.NaN).f64(request.timeoutMs ?? Number.NaN);
     putInputs(outbox, request.inputs);
     outbox.end();

@@ -88,7 +88,7 @@ async function compute<Request extends InferRequest>(
   });
 }
 
-function noStore(cacheControl: string | undefined): boolean {
+export function noStore(cacheControl: string | undefined): boolean {
   return cacheControl !== undefined && /(?:^|,)\s*no-store\s*(?:,|$)/i.test(cacheControl);
 }
 

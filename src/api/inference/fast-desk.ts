@@ -58,6 +58,7 @@ function compute(
 ): Promise<void> {
   return answer(house, ref, admission, {
     requestId: exchange.requestId,
+    reuse: exchange.reuse,
     read: (signature) => parseInferRequest(body, signature, readHeaderLength(exchange.headerLength)),
     watch: (call) => exchange.watch(call),
     write: (inference, { version }, { id, outputs, binaryOutputs }) =>

@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { type ErrorLog, errorAnswer } from '../problem.ts';
 import { echoedRequestId } from '../request-ids.ts';
 import { headerLengthHeader } from './binary.ts';
+import { noStore } from './call.ts';
 import { compress, encodingFor } from './compression.ts';
 import type { QuickRequest } from './quick-request.ts';
 import type { RenderedAnswer } from './render.ts';
@@ -71,6 +72,11 @@ export class Exchange {
   /** How long the JSON before raw bytes is, as the caller says. */
   get headerLength(): string | string[] | undefined {
     return this.request.headers[headerLengthHeader];
+  }
+
+  /** False: the caller wants no trace of it kept. */
+  get reuse(): boolean {
+    return !noStore(this.request.headers['cache-control']);
   }
 
   succeed({ headers, body }: RenderedAnswer): void {

@@ -516,6 +516,14 @@ describe.each(['quick', 'far'] as const)('HTTP, %s', (way) => {
     expect(await closes(head(body.length).replace('HTTP/1.1', 'HTTP/1.0') + body)).toContain('"n1"');
   });
 
+  it('no-store reaches whoever keeps answers', async () => {
+    await remember(way);
+    calls.length = 0;
+    for (const control of ['no-store', 'no-cache'])
+      await send(doors[way], { headers: { ...as(owner), 'cache-control': control }, body: idOf(1) });
+    expect(calls.map(({ options }) => options.reuse)).toEqual([false, true]);
+  });
+
   it('a caller that leaves cancels what it asked for, all of it, and nothing else', async () => {
     await remember(way);
     calls.length = 0;

@@ -40,13 +40,7 @@ export interface FastDoorOptions {
 const maxRoutes = 10_000;
 
 /** Headers that ask for something only the ordinary door does. */
-const asksForMore = [
-  'content-encoding',
-  'cache-control',
-  'transfer-encoding',
-  'expect',
-  'x-commonwatt-timeout-ms',
-] as const;
+const asksForMore = ['content-encoding', 'transfer-encoding', 'expect', 'x-commonwatt-timeout-ms'] as const;
 
 export function fastDoor({ desk, ordinary, log, maxBodyBytes, draining }: FastDoorOptions): RequestListener {
   const routes = new Remembered<InferRoute>(maxRoutes);
