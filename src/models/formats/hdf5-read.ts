@@ -50,3 +50,13 @@ export function floatsAt(bytes: Buffer, offset: number, count: number): Float32A
   if (!hostIsLittleEndian) copy.swap32();
   return new Float32Array(copy.buffer.slice(copy.byteOffset, copy.byteOffset + copy.length));
 }
+
+/** A loop, because a call for each of many millions of numbers would hold up everybody else's requests. */
+export function allFinite(data: Float32Array): boolean {
+  for (let i = 0; i < data.length; i++) {
+    const value = data[i] ?? 0;
+    // Only NaN and the infinities differ from themselves by something else than zero.
+    if (value - value !== 0) return false;
+  }
+  return true;
+}

@@ -3,7 +3,7 @@ import { quote } from '../names.ts';
 import type { Graph, LayerInfo } from './graph.ts';
 import { sizeOf } from './graph.ts';
 import type { H5Tensor } from './h5-process.ts';
-import { floatsAt } from './hdf5-read.ts';
+import { allFinite, floatsAt } from './hdf5-read.ts';
 import type { KerasPlan } from './keras-plan.ts';
 import { damaged, type StoredWeight } from './keras-weights.ts';
 
@@ -28,7 +28,7 @@ export function modelOf(
     const offset = weight?.dataset.offset;
     if (weight === undefined || offset === undefined) throw new Error(`weight ${index} was not located`);
     const data = floatsAt(bytes, offset, sizeOf(weight.dataset.shape));
-    return { data, finite: data.every(Number.isFinite) };
+    return { data, finite: allFinite(data) };
   });
 }
 

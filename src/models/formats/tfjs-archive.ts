@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { CommonwattError } from '../../errors.ts';
 import type { ZipFiles } from '../../zip.ts';
 import { quote } from '../names.ts';
+import { allFinite } from './hdf5-read.ts';
 import { exportHint, parseModelConfig } from './keras-config.ts';
 import { type KerasModel, withWeights } from './keras-model.ts';
 import { type ConfigLimits, planFromJson } from './keras-plan.ts';
@@ -71,7 +72,7 @@ export function readTfjsArchive(archive: ZipFiles, limits: ConfigLimits): KerasM
     const weight = located[index];
     if (!weight) throw new Error(`weight ${index} was not located`);
     const data = valuesOf(weight);
-    return { data, finite: data.every(Number.isFinite) };
+    return { data, finite: allFinite(data) };
   });
 }
 
