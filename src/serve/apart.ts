@@ -10,7 +10,7 @@ import { gather } from './batch.ts';
 import type { BatchTarget } from './batcher.ts';
 import { poisonedError } from './poisoned.ts';
 import type { Computed } from './runner/replica.ts';
-import { deadlineExceeded, type Waiting } from './waiting.ts';
+import { cancelled, deadlineExceeded, type Waiting } from './waiting.ts';
 
 /** So many crashes in a row, without any success, tell that it is the version. */
 const crashesOfVersion = 3;
@@ -21,6 +21,7 @@ export interface ApartOptions {
   /** The version has answered other requests before. */
   hasAnswered: boolean;
   deliver(waiting: Waiting, computed: Computed, startedAt: number): void;
+  /** Also for one that nobody wants any more: nobody may join it from then on. */
   fail(waiting: Waiting, error: unknown): void;
 }
 
@@ -33,7 +34,10 @@ export async function tryApart(
   let answered = 0;
   let last: unknown = crash;
   for (const waiting of batch) {
-    if (!waiting.wanted) continue;
+    if (!waiting.wanted) {
+      fail(waiting, cancelled());
+      continue;
+    }
     if (answered === 0 && crashed.length >= crashesOfVersion) {
       crashed.push(waiting);
       continue;
@@ -49,7 +53,7 @@ export async function tryApart(
       deliver(waiting, computed, startedAt);
     } catch (error) {
       if (error instanceof Thinned) {
-        if (waiting.wanted) fail(waiting, deadlineExceeded());
+        fail(waiting, waiting.wanted ? deadlineExceeded() : cancelled());
       } else if (isCrash(error)) {
         last = error;
         crashed.push(waiting);
@@ -73,6 +77,7 @@ export class Thinned extends Error {}
 export function admitBatch(batch: readonly Waiting[]): void {
   const now = performance.now();
   for (const waiting of batch) if (!waiting.wanted || waiting.deadlineAt <= now) throw new Thinned();
+  for (const { call } of batch) call.begun = true;
 }
 
 export function isCrash(error: unknown): boolean {

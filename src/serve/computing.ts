@@ -8,7 +8,7 @@ import type { BatcherOptions, BatchTarget } from './batcher.ts';
 import type { Delivery } from './delivery.ts';
 import type { Pace } from './pace.ts';
 import type { Computed } from './runner/replica.ts';
-import { deadlineExceeded, type Waiting } from './waiting.ts';
+import { cancelled, deadlineExceeded, type Waiting } from './waiting.ts';
 
 interface ComputingOptions {
   target: BatchTarget;
@@ -89,9 +89,9 @@ export class Computing {
   #stillWanted(batch: readonly Waiting[]): Waiting[] {
     const now = performance.now();
     return batch.filter((waiting) => {
-      if (!waiting.wanted) return false;
-      if (waiting.deadlineAt > now) return true;
-      this.#options.fail(waiting, deadlineExceeded());
+      if (waiting.wanted && waiting.deadlineAt > now) return true;
+      // Also one that nobody wants any more: nobody may join it from now on.
+      this.#options.fail(waiting, waiting.wanted ? deadlineExceeded() : cancelled());
       return false;
     });
   }

@@ -106,7 +106,7 @@ export class EnsembleRun {
   }
 
   /** False: another step failed or the caller left, and this one is not wanted any more. */
-  async #computeStep({ step, served, context }: Place): Promise<boolean> {
+  async #computeStep({ step, served, context, admission }: Place): Promise<boolean> {
     if (this.#failure !== undefined) return false;
     if (this.#call.cancelled) throw cancelled();
     const inputs = served.signature.inputs.map((spec) => this.#input(step, spec));
@@ -120,8 +120,10 @@ export class EnsembleRun {
       this.#inferences.push(inference);
       return true;
     } catch (error) {
+      if (call.cancelled && call.begun) admission.settle();
       throw inStep(step, error);
     } finally {
+      if (call.begun) this.#call.begun = true;
       this.#computing.delete(call);
     }
   }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CommonwattError } from '../errors.ts';
+import type { TensorParts } from '../runtimes/frames.ts';
 import type { Datatype, Tensor } from '../runtimes/tensor.ts';
 import { fingerprintOf, requestDigest, sameInputs } from './request-key.ts';
 import { AnswerCache, copyTensors } from './reuse.ts';
@@ -22,6 +23,35 @@ const same = (count: number, options: Parameters<typeof callOf>[2] = {}, value =
     callOf([value], `${options.tenant ?? 'a'}${index}`, { policyVersion, ...options }),
   );
 const sources = (answers: Inference[]) => answers.map(({ source }) => source);
+
+describe('a request that was given up while its batch failed', () => {
+  const failures: [string, CommonwattError][] = [
+    ['refused by the model', new CommonwattError('INVALID_TENSOR', 'no')],
+    ['lost with its runner', new CommonwattError('RUNNER_FAILED', 'died')],
+  ];
+  it.each(failures)('(%s) keeps nobody waiting who sends the same later', async (_name, failure) => {
+    let first = true;
+    let given: (() => void) | undefined;
+    const run = async (inputs: readonly TensorParts[]) => {
+      if (!first) return doubled(inputs);
+      first = false;
+      await new Promise<void>((resolve) => {
+        given = resolve;
+      });
+      throw failure;
+    };
+    const { batcher } = doubler({ answers: shared(), target: { run, runAlone: async (i) => doubled(i) } });
+    const [gone, mate] = [callOf([7], 'gone', { policyVersion }), callOf([8], 'mate', { policyVersion })];
+    const answers = Promise.allSettled([batcher.infer(gone), batcher.infer(mate)]);
+    while (!given) await turn();
+    gone.cancel();
+    given();
+    expect((await answers).map(({ status }) => status)).toEqual(['rejected', 'fulfilled']);
+    const [later] = await ask(batcher, same(1));
+    expect(later?.outputs[0]?.data[0]).toBe(14);
+    expect(batcher.pending).toBe(0);
+  });
+});
 
 describe('an answer used again', () => {
   it('is the same answer, from the third time on, and is booked as avoided', async () => {

@@ -29,6 +29,8 @@ export class InferCall {
   readonly inputs: readonly Tensor[];
   readonly context: WorkContext;
   readonly options: CallOptions;
+  /** It is being computed, and booked even if its caller leaves: set by whoever computes it. */
+  begun = false;
   #cancelled = false;
   /** Set by whoever holds the call (a queue): lets go of it. */
   onCancel: (() => void) | undefined;

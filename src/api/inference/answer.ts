@@ -81,7 +81,7 @@ export interface Door<Request extends InferRequest, Written> {
   write(inference: Inference, served: ServedVersion, request: Request): Written;
 }
 
-/** Reads, computes, writes. The admission is settled by what was computed, and released when nothing was. */
+/** Reads, computes, writes. The admission is settled by what was computed, wanted or not, and released when nothing was. */
 export async function answer<Request extends InferRequest, Written>(
   { gate, deployments }: Pick<InferenceHouse, 'gate' | 'deployments'>,
   ref: ModelRef,
@@ -91,10 +91,11 @@ export async function answer<Request extends InferRequest, Written>(
   let served: ServedVersion;
   let request: Request;
   let inference: Inference;
+  let call: InferCall | undefined;
   try {
     served = deployments.served(admission.model.id, ref);
     request = door.read(served.signature);
-    const call = new InferCall(request.inputs, contextOf(door.requestId, admission), {
+    call = new InferCall(request.inputs, contextOf(door.requestId, admission), {
       priority: request.priority,
       deadlineAtMs: earlier(door.deadlineAtMs, request.timeoutMs),
       reuse: door.reuse,
@@ -103,7 +104,9 @@ export async function answer<Request extends InferRequest, Written>(
     door.watch(call);
     inference = await deployments.infer(served, call);
   } catch (error) {
-    admission.release();
+    // Who leaves while it is computed has used it: else leaving early would be a way round every limit.
+    if (call?.cancelled && call.begun) admission.settle();
+    else admission.release();
     throw error;
   }
   admission.settle();
