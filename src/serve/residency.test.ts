@@ -200,7 +200,7 @@ describe('residency', () => {
       fc.asyncProperty(
         fc.array(fc.tuple(fc.nat(7), fc.integer({ min: 0, max: 3 })), { minLength: 1, maxLength: 60 }),
         async (steps) => {
-          const { runners, residency } = setUp({ budgetBytes: 1000, loadTimeoutMs: 2000 });
+          const { runners, residency } = setUp({ budgetBytes: 1000, loadTimeoutMs: 30_000 });
           runners.delayMs = 0;
           const all = Array.from({ length: 8 }, (_, n) =>
             resident(`m${n}`, { artifactBytes: 100 + 100 * n }),
