@@ -56,25 +56,22 @@ export class EnsembleRun {
   async #takePlaces(): Promise<Place[]> {
     const { plan, serving } = this.#parts;
     const places: Place[] = [];
+    const taken: Admission[] = [];
     // The caller's grant is booked once: with the first step that has none of its own.
     let callersGrant = this.#call.context.grantId;
     try {
       for (const [index, step] of plan.steps.entries()) {
         const admission = await this.#admit(step);
-        const place = { step, admission, served: undefined as unknown as ServedVersion };
+        taken.push(admission);
+        const served = deployed(step, () => serving.served(admission.model.id, step.ref));
         const grantId = admission.grant ? admission.grant.id : callersGrant;
         if (!admission.grant) callersGrant = null;
-        const context = {
-          ...this.#call.context,
-          requestId: `${this.#call.context.requestId}.${index + 1}`,
-          grantId,
-        };
-        places.push({ ...place, context });
-        places[index]!.served = deployed(step, () => serving.served(admission.model.id, step.ref));
+        const requestId = `${this.#call.context.requestId}.${index + 1}`;
+        places.push({ step, admission, served, context: { ...this.#call.context, requestId, grantId } });
       }
       return places;
     } catch (error) {
-      for (const { admission } of places) admission.release();
+      for (const admission of taken) admission.release();
       throw error;
     }
   }
