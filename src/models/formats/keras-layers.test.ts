@@ -8,7 +8,7 @@ const h5Step = process.env.COMMONWATT_TEST_LONG ? 1 : 20;
 let keras: KerasFolder;
 beforeAll(() => {
   keras = new KerasFolder('keras-layers.py');
-}, 120_000);
+}, 300_000);
 afterAll(() => keras?.remove());
 
 describe('every converted layer', () => {
@@ -26,5 +26,5 @@ describe('every converted layer', () => {
       }
     expect(wrong).toEqual([]);
     expect(keras.cases.size).toBeGreaterThan(350);
-  }, 120_000);
+  }, 300_000);
 });
