@@ -283,7 +283,7 @@ describe('the bytes of a version', () => {
     expect(await db.selectFrom('artifacts').selectAll().execute()).toHaveLength(1);
     await expect(registry.artifactBytes(version, 'keras-h5')).rejects.toMatchObject({
       code: 'UNSUPPORTED_FORMAT',
-      hint: 'ask for format=onnx',
+      hint: 'ask for format=original or format=onnx',
     });
   });
 });

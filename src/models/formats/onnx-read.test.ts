@@ -3,6 +3,7 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CommonwattError } from '../../errors.ts';
+import { writeZip } from '../../zip.ts';
 import { inspectArtifact } from './formats.ts';
 import {
   ModelProtoSchema,
@@ -249,7 +250,7 @@ describe('an ONNX model', () => {
 
 describe('bytes of no supported format', () => {
   it.each([
-    ['a zip', Buffer.from('PK\x03\x04more'), /504b03046d6f7265, a zip archive/],
+    ['a zip', writeZip([['archive/data.pkl', Buffer.from('x')]]), /a zip archive of archive\/data.pkl/],
     ['a pickle', Buffer.from([0x80, 0x04, 0x95]), /800495, a Python pickle/],
     ['text', Buffer.from('hello'), /68656c6c6f/],
     ['nothing', Buffer.alloc(0), /the file is empty/],
