@@ -1,6 +1,7 @@
 /** The first page in real Chromium, against the real server after its first example. */
 import { mkdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { Commonwatt } from '@commonwatt/client';
 import axe from 'axe-core';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -56,6 +57,15 @@ async function expectExplanation(page: Page): Promise<void> {
   expect(await page.locator('.heat-cell').count()).toBe(100);
   const joules = await page.getByTestId('explanation-joules').textContent();
   expect(joules).toMatch(/^\d[\d.]*\s[nµmk]?J$/);
+}
+
+async function expectNoViolations(page: Page): Promise<void> {
+  await page.evaluate(axe.source);
+  const violations = await page.evaluate(
+    `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] })
+       .then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`,
+  );
+  expect(violations).toEqual([]);
 }
 
 describe('the page, for a caller of another organisation', () => {
@@ -117,12 +127,7 @@ describe('the page, for a caller of another organisation', () => {
         await page.getByRole('button', { name: 'Explain' }).click();
         await expectExplanation(page);
         await page.locator('.baselines').waitFor();
-        await page.evaluate(axe.source);
-        const violations = await page.evaluate(
-          `axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] })
-             .then(({ violations }) => violations.map(({ id, nodes }) => id + ': ' + nodes.map(({ html }) => html).join(' ')))`,
-        );
-        expect(violations).toEqual([]);
+        await expectNoViolations(page);
       },
       { colorScheme },
     );
@@ -148,6 +153,91 @@ describe('the page, for the owner', () => {
       await page.getByRole('button', { name: 'Load example row' }).click();
       await page.getByText(/^Row 7: its label is [01]\.$/).waitFor();
       expect(await page.locator('.drawing-cell[aria-pressed="true"]').count()).toBeGreaterThan(0);
+    });
+  });
+});
+
+describe('the page, for who looks after what is served', () => {
+  const owner = () => new Commonwatt({ baseUrl: server.baseUrl, apiKey: server.example.owner.apiKey });
+  const rowOf = (page: Page, version: string) =>
+    page.getByRole('row').filter({ has: page.getByRole('rowheader', { name: version, exact: true }) });
+
+  it('pins, loads and stops what is deployed, and shows how it is served', async () => {
+    const artifact = await owner().versions.artifact('acme/digits', 1, 'h5');
+    const h5 = new Uint8Array(await new Response(artifact).arrayBuffer());
+    await owner().versions.import('acme/spare', h5);
+    const settings = { idleUnloadS: 1, maxBatchSize: 7 };
+    await owner().deployments.create({ model: 'acme/spare:1', settings });
+    await visit(server.example.owner.apiKey, async (page) => {
+      const row = rowOf(page, 'acme/spare:1');
+      await row.getByText('ready, loads on demand').waitFor({ timeout: 20_000 });
+      await row.getByText('Settings').click();
+      await row.getByText('up to 7 rows').waitFor();
+
+      await row.getByRole('button', { name: 'Pin acme/spare:1' }).click();
+      await page.getByText('acme/spare:1 stays in memory.').waitFor();
+      await row.getByText('ready', { exact: true }).waitFor();
+      expect(await row.textContent()).toMatch(/\d\s[kM]?B/);
+      const [spare] = (await owner().deployments.list()).filter(({ model }) => model === 'acme/spare');
+      expect(spare?.settings).toMatchObject({ pinned: true, maxBatchSize: 7 });
+
+      await row.getByRole('button', { name: 'Unpin acme/spare:1' }).click();
+      await page.getByText('acme/spare:1 may leave memory when nobody uses it.').waitFor();
+      await row.getByRole('button', { name: 'Load acme/spare:1' }).click({ timeout: 20_000 });
+      await page.getByText('acme/spare:1 is in memory.').waitFor();
+
+      await row.getByRole('button', { name: 'Stop serving acme/spare:1' }).click();
+      await page.getByRole('dialog').getByRole('button', { name: 'Keep serving' }).click();
+      expect(await row.count()).toBe(1);
+      await row.getByRole('button', { name: 'Stop serving acme/spare:1' }).click();
+      await expectNoViolations(page);
+      await page.getByRole('dialog').getByRole('button', { name: 'Stop serving' }).click();
+      await page.getByText('acme/spare:1 is no longer served.').waitFor();
+      await row.waitFor({ state: 'detached' });
+    });
+    expect((await owner().deployments.list()).map(({ model }) => model)).toEqual(['acme/digits']);
+  });
+
+  it('says why a version is quarantined, and lets only administrators try again', async () => {
+    const deployments = await owner().deployments.list();
+    const quarantined = deployments.map((one) => ({
+      ...one,
+      state: 'quarantined',
+      reason: 'it ended 3 runners in 5 min',
+    }));
+    const { member } = await memberKey();
+    for (const [apiKey, buttons] of [
+      [server.example.owner.apiKey, 1],
+      [member, 0],
+    ] as const)
+      await visit(apiKey, async (page) => {
+        // No model that may be imported can crash a runner at will: only the state is set here.
+        await page.route('**/api/v1/deployments', (route) =>
+          route.fulfill({ json: { deployments: quarantined } }),
+        );
+        const row = rowOf(page, 'acme/digits:1');
+        await row.getByText('it ended 3 runners in 5 min').waitFor({ timeout: 15_000 });
+        expect(await row.getByRole('button', { name: 'Try again' }).count()).toBe(buttons);
+        await expectNoViolations(page);
+      });
+  });
+
+  async function memberKey(): Promise<{ member: string }> {
+    await owner().members.create({ name: 'mel', role: 'member' });
+    const { apiKey } = await owner().keys.create({ name: 'mel', member: 'mel' });
+    return { member: apiKey };
+  }
+
+  it('tells what was not computed twice', async () => {
+    const row = Array.from({ length: 100 }, (_, index) => index / 100);
+    for (let turn = 0; turn < 4; turn++) await owner().predict('acme/digits', [row]);
+    await visit(server.example.owner.apiKey, async (page) => {
+      expect(await page.getByTestId('avoided').textContent()).toMatch(
+        /^\d+ requests? (was|were) answered .* spared about [\d.]+\s[nµm]?Wh and .*: estimated, and not subtracted/,
+      );
+      await rowOf(page, 'acme/digits:1')
+        .getByText(/of them answers used again/)
+        .waitFor();
     });
   });
 });

@@ -1,10 +1,12 @@
 /**
- * The page at `/`: live impact, a playground for the shared model, what sharing saves, and the models in reach.
+ * The page at `/`: live impact, a playground for the shared model, what sharing saves, what
+ * is served, and the models in reach.
  *
  * In: an API key (typed once, or in the address's fragment) and the HTTP API of this very server. Out: what the
  * caller may see, nothing more. Promise: every figure says whether it was measured, estimated or assumed.
  */
 import { useCallback, useMemo, useState } from 'react';
+import { DeploymentsSection } from './deployments/deployments.tsx';
 import { Header } from './parts/header.tsx';
 import { ImpactSection } from './parts/impact.tsx';
 import { LiveSection } from './parts/live.tsx';
@@ -13,6 +15,7 @@ import { ProblemNote } from './parts/problem-note.tsx';
 import { SignIn } from './parts/sign-in.tsx';
 import { PlaygroundSection } from './playground/playground.tsx';
 import { connect, type Server } from './server/server.ts';
+import type { Whoami } from './server/shapes.ts';
 import { forgetKey, openSession, rememberKey } from './session.ts';
 import { usePolled } from './use-polled.ts';
 
@@ -42,7 +45,7 @@ function SignedIn(props: { apiKey: string; onSignIn: (key: string) => void; onSi
       <Header who={who.data} onSignOut={props.onSignOut} />
       <main id="main">
         {who.problem && <ProblemNote problem={who.problem} onRetry={who.reload} />}
-        {who.data && <Sections server={server} organisation={who.data.organisation} />}
+        {who.data && <Sections server={server} who={who.data} />}
       </main>
       <footer className="foot">
         <a href="/docs">API reference</a>
@@ -53,14 +56,15 @@ function SignedIn(props: { apiKey: string; onSignIn: (key: string) => void; onSi
   );
 }
 
-function Sections({ server, organisation }: { server: Server; organisation: string }) {
+function Sections({ server, who }: { server: Server; who: Whoami }) {
   const models = usePolled(server.models, 15_000);
   const report = usePolled(server.impact, 3_000);
   return (
     <>
       <LiveSection server={server} report={report} />
-      <PlaygroundSection server={server} models={models} organisation={organisation} />
+      <PlaygroundSection server={server} models={models} organisation={who.organisation} />
       <ImpactSection report={report} />
+      <DeploymentsSection server={server} who={who} onChange={models.reload} />
       <ModelsSection models={models} />
     </>
   );

@@ -1,4 +1,4 @@
-import { percent, quantity, shareOf, times } from '../format.ts';
+import { percent, quantity, shareOf, times, whole } from '../format.ts';
 import { plottedCurve, pointAt } from '../marks/curve-points.ts';
 import { ImpactCurve } from '../marks/impact-curve.tsx';
 import type { ImpactReport } from '../server/shapes.ts';
@@ -26,6 +26,7 @@ export function ImpactSection({ report }: { report: Polled<ImpactReport> }) {
             />
             <p className="quiet">{curveText(data)}</p>
             <Split split={data.split} />
+            <Avoided avoided={data.avoided} />
           </div>
           <Sharing sharing={data.sharing} />
           {data.notes.length > 0 && (
@@ -84,6 +85,26 @@ function Split({ split }: { split: ImpactReport['split'] }) {
           </li>
         ))}
       </ul>
+    </>
+  );
+}
+
+/** Beside what was used, never subtracted from it. */
+function Avoided({ avoided }: { avoided: ImpactReport['avoided'] }) {
+  const { requests, energyWh, carbonGCo2e, quality } = avoided;
+  return (
+    <>
+      <h3>Not computed twice</h3>
+      {requests === 0 ? (
+        <p className="quiet">No answer was used again in this time.</p>
+      ) : (
+        <p data-testid="avoided">
+          <strong>{whole(requests)}</strong>
+          {` ${requests === 1 ? 'request was' : 'requests were'} answered with an answer that was there already. That spared about `}
+          <strong>{quantity(energyWh, 'Wh')}</strong>
+          {` and ${quantity(carbonGCo2e, 'gCO₂e')}: ${quality}, and not subtracted from any figure here.`}
+        </p>
+      )}
     </>
   );
 }

@@ -2,6 +2,7 @@ import { whole } from '../format.ts';
 import type { Grant, Model } from '../server/shapes.ts';
 import type { Polled } from '../use-polled.ts';
 import { ProblemNote } from './problem-note.tsx';
+import { stateText } from './state-text.ts';
 
 export function ModelsSection({ models }: { models: Polled<Model[]> }) {
   return (
@@ -61,14 +62,6 @@ function ModelRow({ model }: { model: Model }) {
     </tr>
   );
 }
-
-const stateText = {
-  loading: 'loading',
-  ready: 'ready',
-  idle: 'ready, loads on demand',
-  failed: 'failed',
-  quarantined: 'quarantined',
-};
 
 function GrantText({ grant }: { grant: Grant | null }) {
   if (!grant) return <>shared</>;

@@ -6,18 +6,28 @@ import { liveEventsOf } from './live-events.ts';
 import { problemOf } from './problem.ts';
 import type {
   DatasetRow,
+  Deployment,
+  DeploymentSettings,
   Explanation,
   ImpactReport,
   InferAnswer,
   LiveEvent,
   Model,
   TensorSpec,
+  VersionCounts,
   Whoami,
 } from './shapes.ts';
 
 export interface Server {
   whoami(signal?: AbortSignal): Promise<Whoami>;
   models(signal?: AbortSignal): Promise<Model[]>;
+  deployments(signal?: AbortSignal): Promise<Deployment[]>;
+  /** What the versions of one's own models have answered. */
+  statistics(signal?: AbortSignal): Promise<VersionCounts[]>;
+  /** Puts `organisation/model:version` into service or, when it is, back into memory. */
+  serve(version: string): Promise<Deployment>;
+  changeSettings(id: string, settings: Partial<DeploymentSettings>): Promise<Deployment>;
+  stopServing(id: string): Promise<void>;
   impact(signal?: AbortSignal): Promise<ImpactReport>;
   /** Live figures until the signal is used or the connection ends. */
   liveEvents(signal: AbortSignal): AsyncGenerator<LiveEvent>;
@@ -41,9 +51,14 @@ export function connect(apiKey: string): Server {
     const response = await call(path, signal ? { signal } : {});
     return await response.json();
   }
-  async function post<T>(path: string, body: unknown, signal: AbortSignal | undefined): Promise<T> {
+  async function send<T>(
+    method: 'POST' | 'PATCH',
+    path: string,
+    body: unknown,
+    signal?: AbortSignal,
+  ): Promise<T> {
     const response = await call(path, {
-      method: 'POST',
+      method,
       headers: { 'content-type': 'application/json' },
       body: JSON.stringify(body),
       ...(signal ? { signal } : {}),
@@ -54,19 +69,31 @@ export function connect(apiKey: string): Server {
   return {
     whoami: (signal) => get<Whoami>('/api/v1/whoami', signal),
     models: async (signal) => (await get<{ models: Model[] }>('/api/v1/models', signal)).models,
+    deployments: async (signal) =>
+      (await get<{ deployments: Deployment[] }>('/api/v1/deployments', signal)).deployments,
+    statistics: async (signal) =>
+      (await get<{ model_stats: VersionCounts[] }>('/v2/models/stats', signal)).model_stats,
+    serve: (version) => send<Deployment>('POST', '/api/v1/deployments', { model: version }),
+    changeSettings: (id, settings) =>
+      send<Deployment>('PATCH', `/api/v1/deployments/${encodeURIComponent(id)}`, { settings }),
+    stopServing: async (id) => {
+      await call(`/api/v1/deployments/${encodeURIComponent(id)}`, { method: 'DELETE' });
+    },
     impact: (signal) => get<ImpactReport>('/api/v1/impact', signal),
     async *liveEvents(signal) {
       const { body } = await call('/api/v1/events', { signal, headers: { accept: 'text/event-stream' } });
       if (body) yield* liveEventsOf(body);
     },
     infer: (flat, input, row, signal) =>
-      post<InferAnswer>(
+      send<InferAnswer>(
+        'POST',
         `/v2/models/${encodeURIComponent(flat)}/infer`,
         { inputs: [{ name: input.name, datatype: input.datatype, shape: [1, row.length], data: row }] },
         signal,
       ),
     explain: async (flat, row, signal) => {
-      const { explanations } = await post<{ explanations: [Explanation] }>(
+      const { explanations } = await send<{ explanations: [Explanation] }>(
+        'POST',
         `/api/v1/models/${encodeURIComponent(flat)}/explain`,
         { instances: [row], method: 'permutation_shap' },
         signal,

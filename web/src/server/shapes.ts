@@ -30,10 +30,44 @@ export interface Grant {
   expiresAt: string | null;
 }
 
-interface Deployment {
+/** idle: not in memory for want of use; the next request brings it back. */
+export type DeploymentState = 'loading' | 'ready' | 'idle' | 'failed' | 'quarantined';
+
+export interface Deployment {
   id: string;
+  model: string;
   version: number;
-  state: 'loading' | 'ready' | 'idle' | 'failed' | 'quarantined';
+  state: DeploymentState;
+  /** Why it failed or is quarantined; null for other organisations, as are `settings`. */
+  reason: string | null;
+  memoryBytes: number;
+  settings: DeploymentSettings | null;
+}
+
+export interface DeploymentSettings {
+  /** Undefined: as the server computes. */
+  maxBatchSize?: number | undefined;
+  preferredBatchSizes: number[];
+  maxQueueDelayMs: number | 'adaptive';
+  queueLimit?: number | undefined;
+  queueTimeoutMs: number | null;
+  priorityLevels: number;
+  cache: { enabled: boolean; maxAgeS: number; scope: 'organisation' | 'everyone' };
+  warmUpBatchSizes: number[];
+  pinned: boolean;
+  idleUnloadS: number | null;
+  threads?: number | undefined;
+  replicas: number;
+  executionProviders: string[];
+}
+
+/** Of one's own models, since the server started: the statistics extension of the Open Inference Protocol. */
+export interface VersionCounts {
+  name: string;
+  version: string;
+  /** Epoch ms; 0: not yet. */
+  last_inference: number;
+  inference_stats: { success: { count: number }; cache_hit: { count: number } };
 }
 
 export interface Model {
@@ -45,7 +79,7 @@ export interface Model {
   owned: boolean;
   versions: Version[];
   aliases: { alias: string; version: number }[];
-  deployments: Deployment[];
+  deployments: Pick<Deployment, 'id' | 'version' | 'state'>[];
   grant: Grant | null;
 }
 
@@ -104,6 +138,8 @@ export interface ImpactReport {
     requests: number;
     jobs: number;
   };
+  /** Spared by using answers again: estimated, in no sum of what was used. */
+  avoided: { requests: number; energyWh: number | null; carbonGCo2e: number | null; quality: Quality };
   split: {
     requestsWh: number | null;
     jobsWh: number | null;
