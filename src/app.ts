@@ -39,6 +39,7 @@ import { openDiskBlobs } from './storage/blobs.ts';
 import { openDatabase } from './storage/db.ts';
 import { takeDataFolder } from './storage/folder.ts';
 import type { Log } from './telemetry/logs.ts';
+import { startTraces } from './telemetry/traces.ts';
 import { trainHandler } from './training/training.ts';
 import { openVault } from './vault/vault.ts';
 
@@ -84,6 +85,7 @@ async function build(
   stop: () => Promise<void>,
 ): Promise<App> {
   const version = productVersion();
+  undo.push(await startTraces(process.env, { role: 'server', version, log }));
   const folder = takeDataFolder(config.data);
   undo.push(() => folder.release());
   const db = await openDatabase(join(folder.path, 'commonwatt.db'), log);

@@ -12,6 +12,7 @@ import type { Config } from '../config.ts';
 import { CommonwattError } from '../errors.ts';
 import type { Gate } from '../gate/gate.ts';
 import { RouteRules } from '../gate/routes.ts';
+import { traces } from '../telemetry/traces.ts';
 import { connectionRules, drainLimitMs } from './connection-rules.ts';
 import { Draining } from './draining.ts';
 import { guard } from './guard.ts';
@@ -21,6 +22,7 @@ import { pageRoutes } from './page.ts';
 import { sendError } from './problem.ts';
 import { referenceRoutes } from './reference.ts';
 import { echoedRequestId, requestIds } from './request-ids.ts';
+import { traceHttp } from './traced.ts';
 
 export interface HttpOptions {
   config: Pick<Config, 'host'>;
@@ -91,6 +93,7 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
     route.onRequest = [guard(options.gate, access), ...asList(route.onRequest)];
   });
   app.addHook('onRequest', (request, reply, done) => {
+    if (traces.active) traceHttp(request.raw, reply.raw, request.id, request.routeOptions.url ?? 'unknown');
     reply.header('x-commonwatt-request-id', request.id);
     reply.header('x-content-type-options', 'nosniff');
     const theirs = echoedRequestId(request.headers['x-request-id']);

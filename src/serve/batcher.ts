@@ -9,6 +9,8 @@
 import type { Accountant, ModelUse } from '../energy/energy.ts';
 import { CommonwattError } from '../errors.ts';
 import type { TensorParts } from '../runtimes/frames.ts';
+import { traces } from '../telemetry/traces.ts';
+import { traceLookup } from './batch-traces.ts';
 import { Computing } from './computing.ts';
 import { Delivery } from './delivery.ts';
 import { Pace } from './pace.ts';
@@ -173,11 +175,13 @@ export class Batcher implements Engine {
     if (fingerprint === undefined) return false;
     const leader = reuse.underWay(fingerprint, waiting);
     if (leader && (leader.joined?.size ?? 0) < this.#limit) {
+      if (traces.active) traceLookup(call, now, 'joined', leader.call);
       this.#join(leader, waiting);
       return true;
     }
     const keep = reuse.worthKeeping(fingerprint);
     const kept = keep ? reuse.kept(fingerprint, call, now) : undefined;
+    if (traces.active) traceLookup(call, now, kept ? 'hit' : 'miss');
     if (kept) {
       const { outputs, computeNs } = kept;
       this.#delivery.kept({ call, context, rows, at: now, outputs, computeNs, resolve, reject });

@@ -2,7 +2,9 @@
 import type { Accountant, Footprint, ModelUse, WorkContext } from '../energy/energy.ts';
 import { CommonwattError } from '../errors.ts';
 import type { Tensor } from '../runtimes/tensor.ts';
+import { traces } from '../telemetry/traces.ts';
 import { scatter } from './batch.ts';
+import { traceBatch } from './batch-traces.ts';
 import { copyTensors, type Reuse } from './reuse.ts';
 import type { Computed } from './runner/replica.ts';
 import type { Inference } from './serve.ts';
@@ -41,8 +43,10 @@ export class Delivery {
     const { use, accountant, statistics, reuse } = this.#options;
     const { outputs, computeNs, runnerPid } = computed;
     const answers = batch.length === 1 ? [[...outputs]] : scatter(batch, outputs);
+    const computedAt = traces.active ? performance.now() : 0;
     const footprints = accountant.recordBatch({ use, runnerPid, computeNs, items: batch });
     const now = performance.now();
+    if (traces.active) traceBatch(batch, rows, computed, { startedAt, computedAt, bookedAt: now });
     countBatch(statistics, rows, computed);
     for (let index = 0; index < batch.length; index++) {
       const waiting = batch[index];

@@ -7,6 +7,7 @@
 import type { Footprint, WorkContext } from '../energy/energy.ts';
 import type { ArtifactFormat, ModelSignature } from '../models/models.ts';
 import type { Tensor } from '../runtimes/tensor.ts';
+import type { Span } from '../telemetry/traces.ts';
 import type { DeploymentSettings } from './settings.ts';
 import type { ModelStatistics } from './statistics.ts';
 
@@ -22,6 +23,8 @@ export interface CallOptions {
   reuse?: boolean | undefined;
   /** Version of the policy under which the caller was admitted; answers are never reused across policies. */
   policyVersion?: number | undefined;
+  /** Of a request that is traced. */
+  trace?: Span | undefined;
 }
 
 /** One request on its way. Whoever makes it may `cancel` it: its place is free at once. */

@@ -6,6 +6,7 @@ import type { Duplex } from 'node:stream';
 import { CommonwattError } from '../../errors.ts';
 import type { Admission, Principal } from '../../gate/gate.ts';
 import type { InferCall } from '../../serve/serve.ts';
+import { traces } from '../../telemetry/traces.ts';
 import { answer, type InferenceHouse } from '../inference/answer.ts';
 import type { InferRequest } from '../inference/tensors.ts';
 import type { ErrorLog } from '../problem.ts';
@@ -22,6 +23,8 @@ interface Visit extends Asked {
 interface Order {
   call: number;
   requestId: string;
+  /** Of the door's own stretch of the request's way; empty: it is not traced. */
+  traceparent: string;
   reuse: boolean;
   visit: Visit;
   request: InferRequest;
@@ -86,9 +89,10 @@ export function serveDoor(
   }
 
   function compute(order: Order, admission: Admission): Promise<void> {
-    const { visit, request, requestId, reuse, call } = order;
+    const { visit, request, requestId, traceparent, reuse, call } = order;
     return answer(house, visit.ref, admission, {
       requestId,
+      trace: traceparent === '' ? undefined : traces.active?.continued(traceparent),
       reuse,
       read: () => {
         if (house.deployments.served(admission.model.id, visit.ref).versionId !== visit.shown.versionId)
@@ -135,6 +139,7 @@ export function serveDoor(
 
 function readOrder(call: number, visit: Visit, fields: Fields): Order {
   const requestId = fields.text();
+  const traceparent = fields.text();
   const reuse = fields.u8() === 1;
   const [priority, timeoutMs] = [fields.f64(), fields.f64()];
   const inputs = takeInputs(fields, visit.shown.signature.inputs);
@@ -145,7 +150,7 @@ function readOrder(call: number, visit: Visit, fields: Fields): Order {
     priority: Number.isNaN(priority) ? undefined : priority,
     timeoutMs: Number.isNaN(timeoutMs) ? undefined : timeoutMs,
   };
-  return { call, requestId, reuse, visit, request };
+  return { call, requestId, traceparent, reuse, visit, request };
 }
 
 /** Nothing of an unexpected error reaches a caller. */

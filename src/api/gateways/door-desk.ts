@@ -10,6 +10,7 @@ import type { Desk, InferRoute } from '../inference/fast.ts';
 import type { Exchange, Visit } from '../inference/fast-exchange.ts';
 import { parseInferRequest, type RestRequest } from '../inference/parse.ts';
 import { renderAnswer } from '../inference/render.ts';
+import { traceOf } from '../traced.ts';
 import { type Fields, kinds, Outbox, readFrames } from './frames.ts';
 import { answerReader, putInputs, refusalOf, type Shown } from './messages.ts';
 import type { PassOn } from './pass-on.ts';
@@ -87,6 +88,7 @@ export function doorDesk(socket: Duplex, passOn: PassOn, onBroken: (error: unkno
       .u32(call)
       .u32(visit)
       .text(exchange.requestId)
+      .text(traceOf(exchange.request)?.traceparent ?? '')
       .u8(exchange.reuse ? 1 : 0);
     outbox.f64(request.priority ?? Number.NaN).f64(request.timeoutMs ?? Number.NaN);
     putInputs(outbox, request.inputs);

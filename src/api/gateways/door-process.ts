@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import type { Socket } from 'node:net';
 import { Duplex } from 'node:stream';
 import { fileURLToPath } from 'node:url';
+import { traceEnvironment } from '../../telemetry/traces.ts';
 import { type DoorOrder, type DoorSettings, doorReady } from './orders.ts';
 
 /** A TypeScript child cannot be started on Node 20: from the sources (tests), the built door is used. */
@@ -70,7 +71,7 @@ export class DoorProcess {
     const { settings, log } = this.#options;
     const child = spawn(process.execPath, [entry, JSON.stringify(settings)], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc', 'pipe'],
-      env: { PATH: process.env.PATH, HOME: process.env.HOME },
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, ...traceEnvironment(process.env) },
     });
     const startedAt = performance.now();
     this.#child = child;

@@ -5,6 +5,7 @@
 import { createServer } from 'node:http';
 import { Socket } from 'node:net';
 import { createLog } from '../../telemetry/logs.ts';
+import { startTraces } from '../../telemetry/traces.ts';
 import { connectionRules, drainLimitMs } from '../connection-rules.ts';
 import { Draining } from '../draining.ts';
 import { fastDoor } from '../inference/fast.ts';
@@ -12,8 +13,11 @@ import { doorDesk } from './door-desk.ts';
 import { type DoorOrder, type DoorSettings, doorReady } from './orders.ts';
 import { passOnTo } from './pass-on.ts';
 
-const { serverPath, ownPath, maxBodyBytes, logLevel } = JSON.parse(process.argv[2] ?? '{}') as DoorSettings;
+const { serverPath, ownPath, maxBodyBytes, logLevel, version } = JSON.parse(
+  process.argv[2] ?? '{}',
+) as DoorSettings;
 const log = createLog(logLevel);
+const endTraces = await startTraces(process.env, { role: 'door', version, log });
 const server = new Socket({ fd: 4, readable: true, writable: true });
 // Nobody is left to ask.
 server.on('close', () => process.exit(0));
@@ -36,7 +40,10 @@ draining.watch(http);
 process.on('message', (order: DoorOrder, connection: unknown) => {
   if (order === 'drain') {
     const close = async () => void http.close();
-    void draining.drain(http, close, drainLimitMs).then(() => process.exit(0));
+    void draining
+      .drain(http, close, drainLimitMs)
+      .then(endTraces)
+      .then(() => process.exit(0));
   } else if (connection instanceof Socket) {
     connection.allowHalfOpen = true;
     http.emit('connection', connection);

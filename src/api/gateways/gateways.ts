@@ -24,7 +24,7 @@ export interface GatewaysOptions {
   port: number;
   /** Answers what doors pass on. */
   ordinary: RequestListener;
-  house: Pick<InferenceHouse, 'gate' | 'deployments' | 'maxBodyBytes'>;
+  house: Pick<InferenceHouse, 'gate' | 'deployments' | 'maxBodyBytes' | 'version'>;
   log: DoorProcessOptions['log'];
   logLevel: string;
   /** Which processes are doors; called whenever that changes. */
@@ -73,6 +73,7 @@ export async function openGateways(options: GatewaysOptions): Promise<Gateways> 
           ownPath: pathOf(`door-${index}`),
           maxBodyBytes: house.maxBodyBytes,
           logLevel,
+          version: house.version,
         },
         log,
         serve: (link, end) => serveDoor(link, house, log, end),

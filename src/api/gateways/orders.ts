@@ -6,6 +6,8 @@ export interface DoorSettings {
   ownPath: string;
   maxBodyBytes: number;
   logLevel: string;
+  /** Of the product, for traces. */
+  version: string;
 }
 
 /** connection: the socket that comes with it; drain: answer what is under way, and end. */

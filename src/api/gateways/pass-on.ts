@@ -7,8 +7,10 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { CommonwattError } from '../../errors.ts';
+import type { Span } from '../../telemetry/traces.ts';
 import { peerHeader } from '../peer.ts';
 import { type ErrorLog, errorAnswer } from '../problem.ts';
+import { traceOf } from '../traced.ts';
 
 /** `body`: when it has been read already. */
 export type PassOn = (request: IncomingMessage, response: ServerResponse, body?: Buffer) => void;
@@ -28,6 +30,8 @@ export function passOnTo(socketPath: string, log: ErrorLog): PassOn {
   return (request, response, body) => {
     const { method, url = '/' } = request;
     const headers = [...withoutOwn(request.rawHeaders), peerHeader, request.socket.remoteAddress ?? ''];
+    const trace = traceOf(request);
+    if (trace) goOn(headers, trace);
     if (hasNoBody(request)) headers.push('content-length', '0');
     const upstream = httpRequest({ socketPath, agent, method, path: url, headers: headers as never });
     upstream.on('response', (answer) => {
@@ -43,6 +47,13 @@ export function passOnTo(socketPath: string, log: ErrorLog): PassOn {
     });
     send(upstream, request, body);
   };
+}
+
+/** The server's stretch of the way is a part of the door's. */
+function goOn(headers: string[], { traceparent }: Span): void {
+  for (let at = 0; at < headers.length; at += 2)
+    if (headers[at]?.toLowerCase() === 'traceparent') headers.splice(at, 2);
+  headers.push('traceparent', traceparent);
 }
 
 function send(upstream: ClientRequest, request: IncomingMessage, body: Buffer | undefined): void {

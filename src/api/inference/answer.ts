@@ -9,7 +9,9 @@ import type { ModelRecord, ModelRef, ModelSignature, VersionRecord } from '../..
 import { parseModelRef } from '../../models/names.ts';
 import type { Registry } from '../../models/registry.ts';
 import { InferCall, type Inference, type ServedVersion, type Serving } from '../../serve/serve.ts';
+import { failed, type Span } from '../../telemetry/traces.ts';
 import type { InferRequest } from './tensors.ts';
+import { traceAnswer, traceCall } from './trace.ts';
 
 export interface InferenceHouse {
   gate: Gate;
@@ -75,6 +77,8 @@ export interface Door<Request extends InferRequest, Written> {
   reuse?: boolean;
   /** When the caller stops waiting (`performance.now()`), as the protocol around the request says. */
   deadlineAtMs?: number | undefined;
+  /** Of a request that is traced. */
+  trace?: Span | undefined;
   read(signature: ModelSignature): Request;
   /** Called with the call before it is made: the door cancels it when its caller leaves. */
   watch(call: InferCall): void;
@@ -92,6 +96,7 @@ export async function answer<Request extends InferRequest, Written>(
   let request: Request;
   let inference: Inference;
   let call: InferCall | undefined;
+  const trace = door.trace && traceCall(door.trace, door.requestId, admission);
   try {
     served = deployments.served(admission.model.id, ref);
     request = door.read(served.signature);
@@ -100,6 +105,7 @@ export async function answer<Request extends InferRequest, Written>(
       deadlineAtMs: earlier(door.deadlineAtMs, request.timeoutMs),
       reuse: door.reuse,
       policyVersion: gate.policyVersion,
+      trace,
     });
     door.watch(call);
     inference = await deployments.infer(served, call);
@@ -107,9 +113,11 @@ export async function answer<Request extends InferRequest, Written>(
     // Who leaves while it is computed has used it: else leaving early would be a way round every limit.
     if (call?.cancelled && call.begun) admission.settle();
     else admission.release();
+    if (trace) failed(trace, error);
     throw error;
   }
   admission.settle();
+  if (trace) traceAnswer(trace, served, inference);
   return door.write(inference, served, request);
 }
 

@@ -9,6 +9,7 @@ import type { Admission } from '../../gate/gate.ts';
 import type { ModelRef, ModelSignature } from '../../models/models.ts';
 import type { Inference } from '../../serve/serve.ts';
 import { principalOf } from '../guard.ts';
+import { traceOf } from '../traced.ts';
 import { answer, type InferenceHouse } from './answer.ts';
 import { compress, decompress, encodingFor } from './compression.ts';
 import { type ModelParams, nameOf, refOf } from './paths.ts';
@@ -69,6 +70,7 @@ async function compute<Request extends InferRequest>(
   const { headers } = request;
   const rendered = await answer(house, ref, admission, {
     requestId: request.id,
+    trace: traceOf(request.raw),
     reuse: !noStore(headers['cache-control']),
     read: (signature) => form.read(body, signature, headers),
     deadlineAtMs,

@@ -1,5 +1,6 @@
 /** Answers quick requests inside the server itself: with the gate and the serve room at hand. */
 import type { Admission, Principal } from '../../gate/gate.ts';
+import { traceOf } from '../traced.ts';
 import { answer, type InferenceHouse } from './answer.ts';
 import { readHeaderLength } from './binary.ts';
 import type { Desk, InferRoute } from './fast.ts';
@@ -58,6 +59,7 @@ function compute(
 ): Promise<void> {
   return answer(house, ref, admission, {
     requestId: exchange.requestId,
+    trace: traceOf(exchange.request),
     reuse: exchange.reuse,
     read: (signature) => parseInferRequest(body, signature, readHeaderLength(exchange.headerLength)),
     watch: (call) => exchange.watch(call),

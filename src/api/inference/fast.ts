@@ -7,9 +7,11 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
 import { Remembered } from '../../gate/remembered.ts';
 import type { ModelRef } from '../../models/models.ts';
+import { traces } from '../../telemetry/traces.ts';
 import { bearerKey } from '../guard.ts';
 import type { ErrorLog } from '../problem.ts';
 import { requestIds } from '../request-ids.ts';
+import { traceHttp } from '../traced.ts';
 import { modelRef } from './answer.ts';
 import { Exchange, type Visit } from './fast-exchange.ts';
 import { QuickRequest } from './quick-request.ts';
@@ -26,6 +28,8 @@ export interface InferRoute {
   /** As it was sent, decoded: the answer repeats it. */
   model: string;
   ref: ModelRef;
+  /** Its names as parameters, for traces. */
+  pattern: string;
 }
 
 export interface FastDoorOptions {
@@ -67,7 +71,9 @@ export function fastDoor({ desk, ordinary, log, maxBodyBytes, draining }: FastDo
     if (!apiKey) return false;
     const visit = desk.visit(apiKey, route);
     if (!visit) return false;
-    new Exchange({ request, response, requestId: newRequestId(), log, draining }).begin(visit);
+    const requestId = newRequestId();
+    if (traces.active) traceHttp(request, response, requestId, route.pattern);
+    new Exchange({ request, response, requestId, log, draining }).begin(visit);
     return true;
   }
 
@@ -84,7 +90,8 @@ function parseRoute(url: string): InferRoute | undefined {
   if (first === undefined) return undefined;
   try {
     const model = decodeURIComponent(second === undefined ? first : `${first}/${second}`);
-    return { url, model, ref: modelRef(model, version) };
+    const pattern = `/v2/models/${second === undefined ? ':model' : ':organisation/:name'}${version === undefined ? '' : '/versions/:version'}/infer`;
+    return { url, model, ref: modelRef(model, version), pattern };
   } catch {
     return undefined;
   }

@@ -5,6 +5,7 @@ import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufb
 import { CommonwattError } from '../../errors.ts';
 import type { Admission, Principal } from '../../gate/gate.ts';
 import type { InferCall, Inference } from '../../serve/serve.ts';
+import type { Span } from '../../telemetry/traces.ts';
 import { answer, type InferenceHouse, modelRef } from './answer.ts';
 import { footprintParameters } from './grpc-footprint.ts';
 import { readInferRequest, writeOutputs } from './grpc-tensors.ts';
@@ -22,6 +23,8 @@ export interface Circumstances {
   principal: Principal;
   deadlineAtMs: number | undefined;
   reuse: boolean;
+  /** Of a call that is traced. */
+  trace: Span | undefined;
   /** As `Door.watch`. */
   watch(call: InferCall): void;
 }

@@ -8,6 +8,7 @@ import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { CommonwattError } from '../../errors.ts';
 import type { Principal } from '../../gate/gate.ts';
 import type { InferCall } from '../../serve/serve.ts';
+import { traceOf } from '../traced.ts';
 import {
   deadlinePassed,
   hangUpAfterwards,
@@ -159,6 +160,7 @@ export class InferStream {
       const { response } = await infer(door.house, request, {
         requestId,
         principal,
+        trace: traceOf(this.#options.stream),
         deadlineAtMs: this.#deadlineAtMs,
         reuse: mayReuse(headers),
         watch: (made) => {

@@ -4,6 +4,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { impactText } from '../../energy/footprint.ts';
 import type { Principal } from '../../gate/gate.ts';
+import { traceOf } from '../traced.ts';
 import type { InferenceHouse } from './answer.ts';
 import { type GrpcLog, requestIdHeader } from './grpc-errors.ts';
 import { Exchange } from './grpc-exchange.ts';
@@ -32,6 +33,7 @@ export function answerUnary(
     infer(house, request, {
       requestId,
       principal,
+      trace: traceOf(stream),
       deadlineAtMs: exchange.deadlineAtMs,
       reuse: mayReuse(headers),
       watch: (call) => exchange.watch(call),

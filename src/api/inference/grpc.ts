@@ -13,8 +13,10 @@ import type { AddressInfo } from 'node:net';
 import { createContextValues } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { CommonwattError } from '../../errors.ts';
+import { traces } from '../../telemetry/traces.ts';
 import { bearerKey } from '../guard.ts';
 import { requestIds } from '../request-ids.ts';
+import { traceGrpc } from '../traced.ts';
 import type { InferenceHouse } from './answer.ts';
 import { type GrpcLog, hangUpAfterwards, refusalOf, refuse } from './grpc-errors.ts';
 import { healthService } from './grpc-health.ts';
@@ -51,6 +53,11 @@ const publicPaths: ReadonlySet<string> = new Set([
 const keyedPaths: ReadonlySet<string> = new Set(
   GRPCInferenceService.methods.map(({ name }) => pathOf(GRPCInferenceService, name)),
 );
+
+/** As traces name a call; callers must not make up names. */
+function spoken(path = ''): string {
+  return publicPaths.has(path) || keyedPaths.has(path) ? path.slice(1) : '_OTHER';
+}
 
 const maxConcurrentCalls = 256;
 /** Beyond this much under way on one connection, new calls on it are refused. */
@@ -125,6 +132,7 @@ function doorman(house: InferenceHouse, log: GrpcLog, stopping: AbortSignal): On
   };
   return (stream, headers) => {
     const requestId = newRequestId();
+    if (traces.active) traceGrpc(stream, headers, requestId, spoken(headers[':path']));
     // Callers break off as they please; what was theirs ends by `close`.
     stream.on('error', () => {});
     const fail = (error: unknown) => {

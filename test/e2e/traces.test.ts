@@ -1,0 +1,239 @@
+/** Traces of the real program, received by a real collector: through doors and server, over HTTP and gRPC. */
+import http2 from 'node:http2';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  ModelInferRequestSchema,
+  ModelInferResponseSchema,
+} from '../../src/api/inference/proto/open_inference_grpc_pb.ts';
+import { type CollectedSpan, Collector } from '../telemetry/collector.ts';
+import { type ExampleServer, startExampleServer } from './server.ts';
+
+let collector: Collector;
+let server: ExampleServer;
+beforeAll(async () => {
+  collector = await Collector.open();
+  server = await startExampleServer({ env: { ...otel('http/json'), COMMONWATT_GATEWAYS: '2' } });
+});
+afterAll(async () => {
+  await server?.stop({ keep: false });
+  collector?.close();
+});
+
+const otel = (protocol: string) => ({
+  OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+  OTEL_EXPORTER_OTLP_PROTOCOL: protocol,
+  OTEL_EXPORTER_OTLP_HEADERS: 'x-collector-key=secret',
+  OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=test',
+  OTEL_BSP_SCHEDULE_DELAY: '200',
+});
+
+let count = 0;
+/** A trace of the caller's own. */
+function newTrace() {
+  count += 1;
+  const traceId = `4bf92f3577b34da6a3ce929d0e0e${count.toString(16).padStart(4, '0')}`;
+  return { traceId, parent: '00f067aa0ba902b7', traceparent: `00-${traceId}-00f067aa0ba902b7-01` };
+}
+
+async function infer(headers: Record<string, string>, data = numbers()) {
+  const response = await fetch(`${server.baseUrl}/v2/models/acme--digits/infer`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${server.example.owner.apiKey}`, ...headers },
+    body: JSON.stringify({ inputs: [{ name: 'input', shape: [1, 100], datatype: 'FP32', data }] }),
+  });
+  await response.arrayBuffer();
+  return response;
+}
+
+const numbers = () => Array.from({ length: 100 }, () => Math.random());
+const named = (spans: CollectedSpan[], name: string) => spans.filter((span) => span.name === name);
+const only = (spans: CollectedSpan[], name: string) => {
+  const found = named(spans, name);
+  expect(found.map((span) => span.name)).toEqual([name]);
+  return found[0] as CollectedSpan;
+};
+const ofTrace = (traceId: string, complete: string) =>
+  collector
+    .until((all) => all.some((span) => span.traceId === traceId && span.name === complete))
+    .then((all) => all.filter((span) => span.traceId === traceId));
+
+/** Every span but the first lies in its parent, to a millisecond of clocks, and all have one root. */
+function checkTree(spans: CollectedSpan[], parent: string): void {
+  const byId = new Map(spans.map((span) => [span.spanId, span]));
+  expect(byId.size).toBe(spans.length);
+  const roots = spans.filter((span) => !byId.has(span.parentSpanId));
+  expect(roots.map((span) => span.parentSpanId)).toEqual([parent]);
+  for (const span of spans) {
+    expect(span.endMs).toBeGreaterThanOrEqual(span.startMs);
+    const whole = byId.get(span.parentSpanId);
+    if (!whole) continue;
+    expect(span.startMs).toBeGreaterThan(whole.startMs - 5);
+    expect(span.endMs).toBeLessThan(whole.endMs + 5);
+  }
+}
+
+const quick = 'POST /v2/models/:model/infer';
+
+describe('a trace', () => {
+  it('joins what the door and the server do, down to the runner and the ledger', async () => {
+    // Only what a door knows of already goes the quick way.
+    let doorOf: string | undefined;
+    for (let tries = 0; tries < 40 && !doorOf; tries++) {
+      const { traceId, parent, traceparent } = newTrace();
+      const response = await infer({ traceparent, 'x-request-id': 'theirs-1', 'cache-control': 'no-store' });
+      expect(response.headers.get('x-request-id')).toBe('theirs-1');
+      const spans = await ofTrace(traceId, quick);
+      const root = named(spans, quick).find((span) => span.parentSpanId === parent);
+      if (root?.resource['commonwatt.role'] !== 'door') continue;
+      doorOf = root.resource['process.pid'] as string;
+      const all = await ofTrace(traceId, 'infer');
+      checkTree(all, parent);
+      expect(root.kind).toBe(2);
+      const requestId = response.headers.get('x-commonwatt-request-id');
+      expect(root.attributes).toMatchObject({
+        'http.request.method': 'POST',
+        'http.route': '/v2/models/:model/infer',
+        'url.path': '/v2/models/acme--digits/infer',
+        'http.response.status_code': 200,
+        'http.request.header.x-request-id': ['theirs-1'],
+        'commonwatt.request_id': requestId,
+      });
+      const call = only(all, 'infer');
+      expect(call.resource['commonwatt.role']).toBe('server');
+      expect(call.attributes).toMatchObject({
+        'commonwatt.request_id': requestId,
+        'commonwatt.model': 'acme/digits',
+        'commonwatt.model.version': 1,
+        'commonwatt.organisation': 'acme',
+        'commonwatt.source': 'computed',
+      });
+      const energy = Number(response.headers.get('x-commonwatt-energy-wh'));
+      expect(call.attributes['commonwatt.energy_wh']).toBe(energy);
+      expect(energy).toBeGreaterThan(0);
+      const batch = only(all, 'batch');
+      expect(batch.links).toEqual([{ traceId, spanId: call.spanId }]);
+      expect(batch.attributes['commonwatt.batch.rows']).toBe(1);
+      expect(only(all, 'computed').links).toEqual([{ traceId, spanId: batch.spanId }]);
+      const runner = only(all, 'runner');
+      expect(runner.parentSpanId).toBe(batch.spanId);
+      expect(only(all, 'compute').parentSpanId).toBe(runner.spanId);
+      expect(only(all, 'append to ledger').parentSpanId).toBe(batch.spanId);
+      expect(only(all, 'queue').parentSpanId).toBe(call.spanId);
+    }
+    expect(doorOf).toBeDefined();
+  });
+
+  it('says what was used again', async () => {
+    const same = numbers();
+    for (let times = 0; times < 3; times++) await infer({}, same);
+    const { traceId, traceparent } = newTrace();
+    await infer({ traceparent }, same);
+    const spans = await ofTrace(traceId, 'infer');
+    expect(only(spans, 'cache lookup').attributes['commonwatt.cache']).toBe('hit');
+    expect(only(spans, 'infer').attributes['commonwatt.source']).toBe('cached');
+    expect(named(spans, 'batch')).toEqual([]);
+  });
+
+  it('tells refusals, and names no route that callers made up', async () => {
+    const wrong = newTrace();
+    const refused = await infer({ traceparent: wrong.traceparent }, [1]);
+    expect(refused.status).toBe(400);
+    const spans = await ofTrace(wrong.traceId, quick);
+    const status = spans.map((span) => span.attributes['http.response.status_code']).filter(Boolean);
+    expect(status[0]).toBe(400);
+    const lost = newTrace();
+    await fetch(`${server.baseUrl}/no/such/${'x'.repeat(20)}`, {
+      headers: { traceparent: lost.traceparent },
+    });
+    const nowhere = await ofTrace(lost.traceId, 'GET unknown');
+    expect(nowhere[0]?.attributes['http.response.status_code']).toBe(404);
+  });
+
+  it('is not made for who does not want to be sampled', async () => {
+    const { traceId, traceparent } = newTrace();
+    for (let times = 0; times < 4; times++)
+      await infer({ traceparent: traceparent.replace(/01$/, '00'), 'cache-control': 'no-store' });
+    const after = newTrace();
+    await infer({ traceparent: after.traceparent });
+    await ofTrace(after.traceId, 'infer');
+    expect(collector.spans().filter((span) => span.traceId === traceId)).toEqual([]);
+  });
+
+  it('goes through gRPC by its metadata', async () => {
+    const { traceId, parent, traceparent } = newTrace();
+    const requestId = await inferByGrpc(traceparent);
+    const method = 'inference.GRPCInferenceService/ModelInfer';
+    const spans = await ofTrace(traceId, method);
+    checkTree(spans, parent);
+    const root = only(spans, method);
+    expect(root.attributes).toMatchObject({
+      'rpc.system.name': 'grpc',
+      'rpc.method': method,
+      'rpc.response.status_code': 'OK',
+      'commonwatt.request_id': requestId,
+    });
+    expect(only(spans, 'infer').parentSpanId).toBe(root.spanId);
+    expect(only(spans, 'compute').resource['service.name']).toBe('commonwatt');
+  });
+});
+
+it('every request goes to the collector as the environment says', () => {
+  expect(collector.received.length).toBeGreaterThan(0);
+  for (const { path, headers } of collector.received) {
+    expect(path).toBe('/v1/traces');
+    expect(headers['content-type']).toBe('application/json');
+    expect(headers['x-collector-key']).toBe('secret');
+  }
+  const resources = collector.spans().map(({ resource }) => resource['deployment.environment.name']);
+  expect(new Set(resources)).toEqual(new Set(['test']));
+});
+
+it('speaks protobuf, from the server alone, and sends what is left when it stops', async () => {
+  await server.stop({ keep: true });
+  collector.close();
+  collector = await Collector.open();
+  const env = { ...otel('http/protobuf'), OTEL_SERVICE_NAME: 'ours', OTEL_BSP_SCHEDULE_DELAY: '60000' };
+  server = await startExampleServer({ dataFolder: server.dataFolder, env });
+  const { traceId, parent, traceparent } = newTrace();
+  await infer({ traceparent, 'cache-control': 'no-store' });
+  expect(await server.stop({ keep: false })).toBe(0);
+  const spans = collector.spans().filter((span) => span.traceId === traceId);
+  checkTree(spans, parent);
+  expect(only(spans, quick).resource['service.name']).toBe('ours');
+  expect(only(spans, 'compute').endMs).toBeGreaterThan(Date.now() - 60_000);
+  expect(collector.received[0]?.headers['content-type']).toBe('application/x-protobuf');
+});
+
+/** One ModelInfer over HTTP/2 as any client writes it; the request's id from its answer. */
+async function inferByGrpc(traceparent: string): Promise<string> {
+  const session = http2.connect(`http://${server.example.grpcAddress}`);
+  const message = toBinary(
+    ModelInferRequestSchema,
+    create(ModelInferRequestSchema, {
+      modelName: 'acme/digits',
+      inputs: [{ name: 'input', datatype: 'FP32', shape: [1n, 100n], contents: { fp32Contents: numbers() } }],
+    }),
+  );
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(message.length, 1);
+  const stream = session.request({
+    ':method': 'POST',
+    ':path': '/inference.GRPCInferenceService/ModelInfer',
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    authorization: `Bearer ${server.example.owner.apiKey}`,
+    traceparent,
+  });
+  stream.end(Buffer.concat([head, message]));
+  let requestId = '';
+  stream.on('response', (headers) => {
+    requestId = String(headers['x-commonwatt-request-id']);
+  });
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(chunk as Buffer);
+  session.close();
+  const answer = fromBinary(ModelInferResponseSchema, Buffer.concat(chunks).subarray(5));
+  expect(answer.modelName).toBe('acme/digits');
+  return requestId;
+}
