@@ -70,3 +70,10 @@ export class CommonwattError extends Error {
 export function describeError(error: CommonwattError): string {
   return error.hint ? `${error.message} (${error.hint})` : error.message;
 }
+
+const faults: ReadonlySet<ErrorCode> = new Set(['INTERNAL', 'STORE_FAILED', 'RUNNER_FAILED']);
+
+/** What somebody must repair. The other refusals, as many as callers cause, are no line of the log. */
+export function isFault({ code }: CommonwattError): boolean {
+  return faults.has(code);
+}

@@ -5,7 +5,7 @@
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { hasZodFastifySchemaValidationErrors } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { CommonwattError, describeError, type ErrorCode } from '../errors.ts';
+import { CommonwattError, describeError, type ErrorCode, isFault } from '../errors.ts';
 
 export const problemSchema = z
   .object({
@@ -152,7 +152,7 @@ export interface ErrorAnswer {
 /** An error in the shape of the protocol that the path belongs to; what is the server's own fault is logged. */
 export function errorAnswer(thrown: unknown, url: string, requestId: string, log: ErrorLog): ErrorAnswer {
   const error = toCommonwattError(thrown);
-  if (error.status >= 500) log.error({ err: thrown, requestId }, 'request failed');
+  if (isFault(error)) log.error({ err: thrown, requestId }, 'request failed');
   const v2 = speaksV2(url);
   return {
     status: error.status,

@@ -1,7 +1,7 @@
 /** Refusals as gRPC statuses. */
 import type { ServerHttp2Stream } from 'node:http2';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { CommonwattError, describeError, type ErrorCode } from '../../errors.ts';
+import { CommonwattError, describeError, isFault } from '../../errors.ts';
 
 /** What becomes of an error that nobody expected. */
 export interface GrpcLog {
@@ -28,15 +28,12 @@ const codes: Readonly<Record<number, Code>> = {
   504: Code.DeadlineExceeded,
 };
 
-/** What somebody must repair. The other refusals, as many as callers cause, are no line of the log. */
-const faults: ReadonlySet<ErrorCode> = new Set(['INTERNAL', 'STORE_FAILED', 'RUNNER_FAILED']);
-
 /** The status for an error, with the request's id in its metadata; what is ours to repair is logged. */
 export function refusalOf(error: unknown, requestId: string, log: GrpcLog): ConnectError {
   if (error instanceof ConnectError) return error;
   const metadata = new Headers({ [requestIdHeader]: requestId });
   if (error instanceof CommonwattError) {
-    if (faults.has(error.code)) log.error({ err: error, requestId }, 'inference failed');
+    if (isFault(error)) log.error({ err: error, requestId }, 'inference failed');
     if (error.retryAfterS !== undefined) {
       metadata.set('retry-after', String(Math.ceil(error.retryAfterS)));
       // What clients of gRPC that retry by themselves wait for.
