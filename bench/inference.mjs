@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { consumerOf, distinctRows } from './example.mjs';
 import { load, median, requireWrk, uniqueMark } from './load.mjs';
-import { v2Binary } from './peers/peers.mjs';
+import { v2Binary } from './peers/workloads.mjs';
 import { cpuSeconds } from './processes.mjs';
 import { startCommonwatt, startScript } from './servers.mjs';
 
@@ -30,8 +30,9 @@ const jsonOf = (data) =>
 const fixed = jsonOf(rows[0]);
 /** The first number of each request is its own; as raw bytes any eight digits are two small floats. */
 const json = rows.map((row) => jsonOf(row).replace(/"data":\[[^,]*/, `"data":[0.${uniqueMark}`));
+const tensors = { inputs: [{ name: 'input', datatype: 'FP32', shape: [100] }] };
 const binary = rows.map((row) => {
-  const { body, headers } = v2Binary(row);
+  const { body, headers } = v2Binary(tensors, [Float32Array.from(row)]);
   const head = Number(headers['inference-header-content-length']);
   return {
     headers,

@@ -79,6 +79,7 @@ end\n`,
     .exec(text)
     .map(Number);
   return {
+    requests,
     perSecond: requests / (micros / 1e6),
     p50Ms: p50 / 1000,
     p99Ms: p99 / 1000,

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
 session = onnxruntime.InferenceSession(os.environ["BENCH_MODEL"], options)
-name = session.get_inputs()[0].name
+types = {"FP32": np.float32, "INT64": np.int64}
 output = session.get_outputs()[0].name
 app = FastAPI()
 
@@ -27,9 +27,8 @@ class Request(BaseModel):
 
 @app.post("/v2/models/{model}/infer")
 async def infer(model: str, request: Request):
-    tensor = request.inputs[0]
-    given = np.asarray(tensor.data, dtype=np.float32).reshape(tensor.shape)
-    (answer,) = session.run(None, {name: given})
+    given = {t.name: np.asarray(t.data, dtype=types[t.datatype]).reshape(t.shape) for t in request.inputs}
+    (answer,) = session.run(None, given)
     return {
         "model_name": model,
         "model_version": "1",

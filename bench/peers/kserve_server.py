@@ -3,7 +3,6 @@ import logging
 import sys
 
 import kserve
-import numpy as np
 import onnxruntime
 
 
@@ -13,11 +12,10 @@ class Example(kserve.Model):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(path, options)
-        self.input = self.session.get_inputs()[0].name
         self.ready = True
 
     async def predict(self, payload, headers=None, response_headers=None):
-        (answer,) = self.session.run(None, {self.input: payload.inputs[0].as_numpy().astype(np.float32)})
+        (answer,) = self.session.run(None, {given.name: given.as_numpy() for given in payload.inputs})
         output = kserve.InferOutput("output", list(answer.shape), "FP32")
         output.set_data_from_numpy(answer, binary_data=False)
         return kserve.InferResponse(payload.id or "", "example", [output])

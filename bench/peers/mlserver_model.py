@@ -10,10 +10,8 @@ class Example(MLModel):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(self.settings.parameters.uri, options)
-        self.input = self.session.get_inputs()[0].name
         return True
 
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
-        given = NumpyCodec.decode_input(payload.inputs[0]).astype("float32", copy=False)
-        (answer,) = self.session.run(None, {self.input: given})
+        (answer,) = self.session.run(None, {given.name: NumpyCodec.decode_input(given) for given in payload.inputs})
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("output", answer)])

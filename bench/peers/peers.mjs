@@ -1,148 +1,77 @@
-// The servers people use today, each with the example network, and how each is asked. Every one is installed from its
-// package into an environment of its own (`node bench/peers/install.mjs`), with what its documentation advises for
+// The servers people use today, each with a model of `workloads.mjs`, and how each is asked. Every one is installed from
+// its package into an environment of its own (`node bench/peers/install.mjs`), with what its documentation advises for
 // throughput on two cores. The Python files beside this one are all there is of each.
 import { chmodSync, cpSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { environmentOf, peerFolder } from './install.mjs';
+import { listJson, v2Binary, v2Json } from './workloads.mjs';
 
-const rows = (values) => JSON.stringify({ inputs: [values] });
-const v2 = (values) =>
-  JSON.stringify({ inputs: [{ name: 'input', shape: [1, values.length], datatype: 'FP32', data: values }] });
+const v2Path = '/v2/models/example/infer';
 
-/** One request of the binary tensor data extension: a JSON head, then the raw numbers. */
-export function v2Binary(values) {
-  const head = Buffer.from(
-    JSON.stringify({
-      inputs: [
-        {
-          name: 'input',
-          shape: [1, values.length],
-          datatype: 'FP32',
-          parameters: { binary_data_size: values.length * 4 },
-        },
-      ],
-      parameters: { binary_data_output: true },
-    }),
-  );
-  const body = Buffer.concat([head, Buffer.from(Float32Array.from(values).buffer)]);
-  return {
-    body,
-    headers: {
-      'content-type': 'application/octet-stream',
-      'inference-header-content-length': String(head.length),
-    },
-  };
-}
-
-const json = (make) => (values) => ({ body: make(values), headers: { 'content-type': 'application/json' } });
-
-/** name → environment, command (given port, model file and a scratch folder), path, request. */
+/** name → environment, command (given port, model file, workload and a scratch folder), path, request of a row. */
 export const peers = {
-  'Triton (Python back end), JSON': triton(json(v2)),
-  'Triton (Python back end), binary': triton(v2Binary),
+  'Triton (Python back end), JSON': triton({ request: v2Json }),
+  'Triton (Python back end), binary': triton({ request: v2Binary }),
+  'Triton (Python back end), binary, 2 instances': triton({ request: v2Binary, instances: 2 }),
   'FastAPI + onnxruntime, 1 worker': fastApi(1),
   'FastAPI + onnxruntime, 2 workers': fastApi(2),
-  'KServe model server': python('kserve', 'kserve_server.py', '/v2/models/example/infer', json(v2)),
-  MLServer: {
-    environment: 'mlserver',
-    path: '/v2/models/example/infer',
-    request: json(v2),
-    command: ({ port, model, scratch }) => {
-      cpSync(join(peerFolder, 'mlserver_model.py'), join(scratch, 'mlserver_model.py'));
-      writeFileSync(
-        join(scratch, 'settings.json'),
-        // Adaptive batching and a worker process were slower on this network; both are off in its fastest form.
-        JSON.stringify({
-          debug: false,
-          host: '127.0.0.1',
-          http_port: port,
-          grpc_port: port + 1,
-          metrics_port: port + 2,
-          parallel_workers: 0,
-        }),
-      );
-      writeFileSync(
-        join(scratch, 'model-settings.json'),
-        JSON.stringify({
-          name: 'example',
-          implementation: 'mlserver_model.Example',
-          parameters: { uri: model },
-        }),
-      );
-      return [join(environmentOf('mlserver'), 'bin/mlserver'), 'start', scratch];
-    },
-  },
-  'LitServe (batching)': python('litserve', 'litserve_server.py', '/predict', json(rows)),
-  'BentoML (batching)': {
-    environment: 'bentoml',
-    path: '/predict',
-    request: json(rows),
-    command: ({ port }) => [
-      join(environmentOf('bentoml'), 'bin/bentoml'),
-      'serve',
-      'bentoml_server:Example',
-      '--host',
-      '127.0.0.1',
-      '--port',
-      String(port),
-      '--working-dir',
-      peerFolder,
-    ],
-  },
-  'Ray Serve (batching)': python('ray', 'ray_server.py', '/predict', json(rows)),
+  'KServe model server': python('kserve', 'kserve_server.py', v2Path, v2Json),
+  MLServer: { environment: 'mlserver', path: v2Path, request: v2Json, command: mlserver },
+  'LitServe (batching)': python('litserve', 'litserve_server.py', '/predict', listJson),
+  'BentoML (batching)': { environment: 'bentoml', path: '/predict', request: listJson, command: bentoml },
+  'Ray Serve (batching)': python('ray', 'ray_server.py', '/predict', listJson),
 };
 
 function python(environment, script, path, request) {
-  return {
-    environment,
-    path,
-    request,
-    command: ({ port, model }) => [
-      join(environmentOf(environment), 'bin/python'),
-      join(peerFolder, script),
-      String(port),
-      model,
-    ],
-  };
+  const program = join(environmentOf(environment), 'bin/python');
+  const command = ({ port, file }) => [program, join(peerFolder, script), String(port), file];
+  return { environment, path, request, command };
 }
 
 function fastApi(workers) {
-  return {
-    environment: 'fastapi',
-    path: '/v2/models/example/infer',
-    request: json(v2),
-    command: ({ port }) => [
-      join(environmentOf('fastapi'), 'bin/uvicorn'),
-      'fastapi_server:app',
-      '--app-dir',
-      peerFolder,
-      '--host',
-      '127.0.0.1',
-      '--port',
-      String(port),
-      '--workers',
-      String(workers),
-      '--no-access-log',
-      '--log-level',
-      'warning',
-    ],
-  };
+  const command = ({ port }) => [
+    join(environmentOf('fastapi'), 'bin/uvicorn'),
+    ...['fastapi_server:app', '--app-dir', peerFolder, '--host', '127.0.0.1', '--port', String(port)],
+    ...['--workers', String(workers), '--no-access-log', '--log-level', 'warning'],
+  ];
+  return { environment: 'fastapi', path: v2Path, request: v2Json, command };
+}
+
+function mlserver({ port, file, scratch }) {
+  cpSync(join(peerFolder, 'mlserver_model.py'), join(scratch, 'mlserver_model.py'));
+  // Adaptive batching and a worker process were slower on the example; both are off in its fastest form.
+  const ports = { http_port: port, grpc_port: port + 1, metrics_port: port + 2 };
+  const settings = { debug: false, host: '127.0.0.1', ...ports, parallel_workers: 0 };
+  const model = { name: 'example', implementation: 'mlserver_model.Example', parameters: { uri: file } };
+  writeFileSync(join(scratch, 'settings.json'), JSON.stringify(settings));
+  writeFileSync(join(scratch, 'model-settings.json'), JSON.stringify(model));
+  return [join(environmentOf('mlserver'), 'bin/mlserver'), 'start', scratch];
+}
+
+function bentoml({ port }) {
+  return [
+    join(environmentOf('bentoml'), 'bin/bentoml'),
+    ...['serve', 'bentoml_server:Example', '--host', '127.0.0.1', '--port', String(port)],
+    ...['--working-dir', peerFolder],
+  ];
 }
 
 /** `tritonserver` as nvidia-pytriton carries it: it has a Python back end and dynamic batching, no onnxruntime back end. */
-function triton(request) {
+function triton({ request, instances = 1 }) {
+  const environment = 'triton';
+  const site = join(environmentOf(environment), 'lib/python3.11/site-packages');
+  const home = join(site, 'pytriton/tritonserver');
   return {
-    environment: 'triton',
-    path: '/v2/models/example/infer',
+    environment,
+    path: v2Path,
     request,
     /** Where its gRPC door listens. */
     grpcPort: (port) => port + 1,
-    command: ({ port, scratch }) => {
-      const home = join(environmentOf('triton'), 'lib/python3.11/site-packages/pytriton/tritonserver');
+    command: ({ port, scratch, workload }) => {
       const repository = join(scratch, 'repository');
       mkdirSync(join(repository, 'example/1'), { recursive: true });
       cpSync(join(peerFolder, 'triton_model.py'), join(repository, 'example/1/model.py'));
-      cpSync(join(peerFolder, 'triton_config.pbtxt'), join(repository, 'example/config.pbtxt'));
+      writeFileSync(join(repository, 'example/config.pbtxt'), tritonConfig(workload, instances));
       // The wheel keeps a stub for each version of Python apart; the server looks for it beside the back end.
       const backends = join(scratch, 'backends');
       cpSync(join(home, 'backends'), backends, { recursive: true });
@@ -152,24 +81,29 @@ function triton(request) {
       chmodSync(join(home, 'bin/tritonserver'), 0o755);
       return [
         join(home, 'bin/tritonserver'),
-        `--model-repository=${repository}`,
-        `--backend-directory=${backends}`,
-        `--cache-directory=${join(home, 'caches')}`,
-        '--http-address=127.0.0.1',
-        `--http-port=${port}`,
-        '--grpc-address=127.0.0.1',
-        `--grpc-port=${port + 1}`,
-        '--allow-metrics=false',
-        '--log-verbose=0',
+        ...[`--model-repository=${repository}`, `--backend-directory=${backends}`],
+        ...[`--cache-directory=${join(home, 'caches')}`, '--allow-metrics=false', '--log-verbose=0'],
+        ...['--http-address=127.0.0.1', `--http-port=${port}`],
+        ...['--grpc-address=127.0.0.1', `--grpc-port=${port + 1}`],
       ];
     },
-    env: () => {
-      const site = join(environmentOf('triton'), 'lib/python3.11/site-packages');
-      return {
-        PATH: `${join(environmentOf('triton'), 'bin')}:${process.env.PATH}`,
-        PYTHONPATH: site,
-        LD_LIBRARY_PATH: join(site, 'nvidia_pytriton.libs'),
-      };
+    env: {
+      PATH: `${join(environmentOf(environment), 'bin')}:${process.env.PATH}`,
+      PYTHONPATH: site,
+      LD_LIBRARY_PATH: join(site, 'nvidia_pytriton.libs'),
     },
   };
+}
+
+function tritonConfig({ inputs, output }, instances) {
+  const tensor = ({ name, datatype, shape }) =>
+    `{ name: "${name}", data_type: TYPE_${datatype}, dims: [ ${shape.join(', ')} ] }`;
+  return `name: "example"
+backend: "python"
+max_batch_size: 64
+input [ ${inputs.map(tensor).join(', ')} ]
+output [ ${tensor({ ...output, datatype: 'FP32' })} ]
+dynamic_batching { }
+instance_group [ { count: ${instances}, kind: KIND_CPU } ]
+`;
 }

@@ -1,175 +1,193 @@
-// The product beside the servers people use today, on the same machine in the same minutes: each peer in turn, rounds of
-// product and peer alternating, so that drift of the machine hits both alike.
-//   node bench/peers/install.mjs && node bench/peers/run.mjs [--peer NAME…] [--connections 1,8,64,256] [--seconds 5] [--rounds 3]
+// The product beside the servers people use today and beside the limits, on the same machine in the same minutes. The
+// tables go to stdout as markdown, what is being done to stderr.
+//   node bench/peers/install.mjs && node bench/peers/run.mjs --all                        (less than 20 minutes)
+//   node bench/peers/run.mjs [--only limits|raw|example|convolution|encoder|grpc]… [--peer NAME]…
+//     [--connections 1,8,64,256] [--seconds 2] [--rounds 3]
 import { spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
-import { tmpdir } from 'node:os';
+import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { consumerOf, distinctRows } from '../example.mjs';
-import { load, median, requireWrk } from '../load.mjs';
-import { startCommonwatt } from '../servers.mjs';
-import { peers, v2Binary } from './peers.mjs';
+import { median, requireWrk } from '../load.mjs';
+import { compare } from './compare.mjs';
+import { peers } from './peers.mjs';
+import { contender, exampleBytes, expectAnswers, serve, startProduct } from './product.mjs';
+import { rawSession } from './raw.mjs';
+import { startPeer } from './start.mjs';
+import { convolutionWorkload, encoderWorkload, exampleWorkload } from './workloads.mjs';
 
 const { values } = parseArgs({
   options: {
+    all: { type: 'boolean', default: false },
+    only: { type: 'string', multiple: true },
     peer: { type: 'string', multiple: true },
-    connections: { type: 'string', default: '64' },
-    seconds: { type: 'string', default: '5' },
+    connections: { type: 'string' },
+    seconds: { type: 'string', default: '2' },
     rounds: { type: 'string', default: '3' },
   },
 });
 const [seconds, rounds] = [values.seconds, values.rounds].map(Number);
-const connections = values.connections.split(',').map(Number);
+const connections = values.connections?.split(',').map(Number);
+const sections = { limits, raw, example, convolution, encoder, grpc };
+const chosen = values.only ?? (values.all ? Object.keys(sections) : ['example']);
+for (const name of chosen)
+  if (!sections[name]) throw new Error(`there is no ${name}; there are ${Object.keys(sections).join(', ')}`);
 requireWrk();
 
+const began = performance.now();
 const scratch = mkdtempSync(join(tmpdir(), 'commonwatt-peers-'));
-const rows = distinctRows(64);
-const ours = await startCommonwatt();
-const consumer = await consumerOf(ours);
-const model = join(scratch, 'model.onnx');
-writeFileSync(model, await exampleOnnx());
-const jsonBodies = rows.map((row) =>
-  JSON.stringify({ inputs: [{ name: 'input', shape: [1, row.length], datatype: 'FP32', data: row }] }),
-);
-const expected = await (
-  await fetch(consumer.url, { method: 'POST', headers: consumer.headers, body: jsonBodies[0] })
-).json();
-
+const notMeasured = [];
 console.log(
-  '| connections | server | requests/s | p50 ms | p99 ms | CPU-s per 1,000 | failed |\n|---|---|---|---|---|---|---|',
+  `${cpus().length} × ${cpus()[0].model}, Node ${process.version}, load average before ${loadavg()[0].toFixed(1)}; median of ${rounds} rounds of ${seconds} s.`,
 );
-for (const name of values.peer ?? Object.keys(peers)) {
-  const peer = peers[name];
-  if (!peer) throw new Error(`there is no peer ${name}; there are ${Object.keys(peers).join(', ')}`);
-  let server;
-  try {
-    server = await start(name, peer);
-    await compareWith(name, server);
-  } catch (error) {
-    console.log(`| | ${name} | could not be measured: ${error.message} | | | | |`);
-  } finally {
-    await server?.stop();
-  }
+const product = await startProduct();
+const workloads = {
+  example: exampleWorkload(await exampleBytes(product)),
+  convolution: convolutionWorkload(),
+  encoder: encoderWorkload(),
+};
+for (const workload of Object.values(workloads)) {
+  await expectAnswers(workload);
+  workload.file = join(scratch, `${workload.model}.onnx`);
+  writeFileSync(workload.file, workload.bytes);
 }
-await ours.stop();
+for (const name of chosen) {
+  say(name);
+  await sections[name]();
+}
+await product.stop();
 rmSync(scratch, { recursive: true, force: true });
+if (notMeasured.length > 0)
+  console.log(`\n## Not measured\n\n${notMeasured.map((text) => `- ${text}`).join('\n')}`);
+say(`took ${((performance.now() - began) / 60_000).toFixed(1)} minutes`);
 
-async function compareWith(name, server) {
-  const binary = server.requests[0].headers['inference-header-content-length'] !== undefined;
-  const mine = binary ? rows.map(v2Binary) : jsonBodies.map((body) => ({ body, headers: {} }));
-  const contenders = {
-    [name]: { url: server.url, requests: server.requests, headers: {}, pids: [server.pid] },
-    [`Commonwatt${binary ? ', binary' : ', JSON'}`]: {
-      url: consumer.url,
-      requests: mine,
-      headers: consumer.headers,
-      pids: [ours.pid],
-    },
-  };
-  for (const count of connections) {
-    const results = Object.fromEntries(Object.keys(contenders).map((key) => [key, []]));
-    for (let round = -1; round < rounds; round++) {
-      for (const [key, { url, requests, headers, pids }] of Object.entries(contenders)) {
-        const bodies = requests.map(({ body }) => body);
-        const all = { ...headers, ...requests[0].headers };
-        const seen = await load({
-          url,
-          bodies,
-          headers: all,
-          connections: count,
-          seconds: round < 0 ? 2 : seconds,
-          pids,
-        });
-        if (round >= 0) results[key].push(seen);
-      }
-    }
-    for (const [key, seen] of Object.entries(results)) {
-      const of = (field) => median(seen.map((result) => result[field]));
-      const failed = seen.reduce((sum, result) => sum + result.failed, 0);
-      console.log(
-        `| ${count} | ${key} | ${Math.round(of('perSecond')).toLocaleString('en')} | ${of('p50Ms').toFixed(2)} | ${of('p99Ms').toFixed(2)} | ${of('cpuPer1000').toFixed(3)} | ${failed} |`,
-      );
-    }
-  }
+async function limits() {
+  console.log('\n## The limits, the example network over HTTP');
+  const only = [
+    'Commonwatt, JSON',
+    'Commonwatt, binary',
+    'gathering Fastify, onnxruntime in process',
+    'bare Fastify, same body and reply',
+    'node:http echo',
+  ].flatMap((name) => ['--only', name]);
+  await script('../inference.mjs', ['--connections', (connections ?? [1, 64]).join(','), ...only]);
 }
 
-/** Starts a peer and waits until it gives the answer that the product gives. */
-async function start(name, peer) {
-  const port = await freePort();
-  const folder = mkdtempSync(join(scratch, 'peer-'));
-  const context = { port, model, scratch: folder };
-  const [command, ...args] = peer.command(context);
-  const child = spawn(command, args, {
-    cwd: folder,
-    // The group is ended as a whole: some of these start processes of their own.
-    detached: true,
-    stdio: ['ignore', 'ignore', process.env.BENCH_VERBOSE ? 'inherit' : 'ignore'],
-    env: { ...process.env, BENCH_MODEL: model, OMP_NUM_THREADS: '1', ...peer.env?.() },
-  });
-  let ended = false;
-  child.once('exit', () => {
-    ended = true;
-  });
-  child.once('error', () => {
-    ended = true;
-  });
-  const stop = async () => {
-    const signal = (which) => {
-      try {
-        process.kill(-child.pid, which);
-      } catch {
-        // The group has ended.
-      }
-    };
-    signal('SIGTERM');
-    for (let waited = 0; waited < 50 && !ended; waited++) await sleep(100);
-    signal('SIGKILL');
-  };
-  const url = `http://127.0.0.1:${port}${peer.path}`;
-  const requests = rows.map((row) => peer.request(row));
-  for (let tried = 0; tried < 120; tried++) {
-    await sleep(500);
-    if (ended) throw new Error('it ended while starting (BENCH_VERBOSE=1 shows what it says)');
-    const answer = await fetch(url, { method: 'POST', ...requests[0] }).catch(() => undefined);
-    if (!answer?.ok) continue;
-    check(name, Buffer.from(await answer.arrayBuffer()), answer.headers);
-    return { url, requests, pid: child.pid, stop };
-  }
-  await stop();
-  throw new Error('it gave no answer within a minute');
-}
-
-/** The peer computes the same network: its answer is ours to float32. */
-function check(name, body, headers) {
-  const headBytes = Number(headers.get('inference-header-content-length') ?? 0);
-  const value = headBytes > 0 ? body.readFloatLE(headBytes) : firstNumber(JSON.parse(body.toString()));
-  const wanted = expected.outputs[0].data[0];
-  if (Math.abs(value - wanted) > 1e-5) throw new Error(`${name} answers ${value} instead of ${wanted}`);
-}
-
-function firstNumber(answer) {
-  let at = answer.outputs?.[0]?.data ?? answer.outputs ?? answer;
-  while (Array.isArray(at)) at = at[0];
-  return at;
-}
-
-async function exampleOnnx() {
-  const { baseUrl, model: name, owner } = ours.example;
-  const response = await fetch(`${baseUrl}/api/v1/models/${name}/versions/1/artifact?format=onnx`, {
-    headers: { authorization: `Bearer ${owner.apiKey}` },
-  });
-  if (!response.ok) throw new Error(await response.text());
-  return Buffer.from(await response.arrayBuffer());
-}
-
-function freePort() {
-  return new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
-      const { port } = probe.address();
-      probe.close(() => resolve(port));
+/** What one thread can do with a model, by the rows of a run. */
+async function raw() {
+  console.log('\n## Raw onnxruntime sessions, one thread: rows/s (CPU-s per 1,000)\n');
+  const sizes = [1, 2, 4, 8, 16, 32, 64];
+  console.log(`| model | ${sizes.join(' | ')} |\n|---|${'---|'.repeat(sizes.length)}`);
+  for (const workload of Object.values(workloads)) {
+    const measure = await rawSession(workload);
+    const seen = new Map(sizes.map((size) => [size, []]));
+    for (let round = 0; round < rounds; round++)
+      for (const size of sizes) seen.get(size).push(await measure(size, Math.min(1, seconds)));
+    const cells = [...seen.values()].map((results) => {
+      const of = (field) => median(results.map((result) => result[field]));
+      return `${Number(of('perSecond').toPrecision(4)).toLocaleString('en')} (${of('cpuPer1000').toPrecision(2)})`;
     });
+    console.log(`| ${workload.title} | ${cells.join(' | ')} |`);
+  }
+}
+
+async function example() {
+  const workload = workloads.example;
+  console.log(`\n## ${workload.title}, over HTTP`);
+  const served = await serve(product, workload);
+  const [json, binary] = [await contender(served, 'JSON'), await contender(served, 'binary')];
+  const names = values.peer ?? Object.keys(peers).filter((name) => !name.includes('2 instances'));
+  const quick = names.filter((name) => /Triton|FastAPI/.test(name));
+  // Those that keep the machine busy even when nobody asks are measured alone.
+  const groups = [quick, ...names.filter((name) => !quick.includes(name)).map((name) => [name])];
+  for (const group of groups.filter(({ length }) => length > 0)) {
+    const own = group.some((name) => name.includes('binary')) ? [json, binary] : [json];
+    const counts = connections ?? (group === quick ? [1, 8, 64, 256] : [1, 64]);
+    await beside(own, group, workload, { connections: counts, seconds });
+  }
+}
+
+async function convolution() {
+  await heavy(workloads.convolution, { connections: connections ?? [1, 8, 64], seconds });
+}
+
+async function encoder() {
+  await heavy(workloads.encoder, {
+    connections: connections ?? [1, 8, 64],
+    seconds: 2 * seconds,
+    slow: true,
   });
+}
+
+/** Where computing dominates: also with a second runner, as some peers compute in two processes on these cores. */
+async function heavy(workload, options) {
+  console.log(`\n## ${workload.title}, over HTTP`);
+  const measure = await rawSession(workload);
+  const two = await startProduct({ COMMONWATT_RUNNERS: '2' });
+  try {
+    const served = await serve(product, workload);
+    const doubled = await serve(two, workload, { replicas: 2 });
+    const own = [
+      await contender(served, 'binary'),
+      await contender(served, 'JSON'),
+      await contender(doubled, 'binary', 'Commonwatt, binary, 2 runners'),
+    ];
+    const names =
+      values.peer ?? Object.keys(peers).filter((name) => /binary|FastAPI|KServe|MLServer/.test(name));
+    await beside(own, names, workload, { ...options, raw: measure });
+  } finally {
+    await two.stop();
+  }
+}
+
+/** Ours and these peers in one table; whoever does not start is named. */
+async function beside(own, names, workload, options) {
+  const started = [];
+  for (const name of names) {
+    say(`  ${name}`);
+    try {
+      const peer = await startPeer(name, { workload, file: workload.file, scratch });
+      const pair = name.includes('2 instances') ? '2 runners' : name.includes('binary') ? 'binary' : 'JSON';
+      const reference = own.find(({ name: label }) => label.endsWith(pair))?.name;
+      // They answer one request after another; more callers change little.
+      const few = /KServe|MLServer/.test(name) && options.raw ? { connections: [64] } : {};
+      started.push({ ...peer, ...few, reference });
+    } catch (error) {
+      notMeasured.push(`${workload.model}, ${name}: ${error.message}`);
+    }
+  }
+  try {
+    const lost = await compare([...own, ...started], { ...options, rounds });
+    notMeasured.push(...lost.map((text) => `${workload.model}, ${text}`));
+  } finally {
+    await Promise.all(started.map(({ stop }) => stop()));
+  }
+}
+
+async function grpc() {
+  console.log('\n## The example network over gRPC\n');
+  const also = [];
+  let peer;
+  try {
+    const { example: workload } = workloads;
+    peer = await startPeer('Triton (Python back end), binary', { workload, file: workload.file, scratch });
+    also.push('--also', `Triton (Python back end)=127.0.0.1:${peer.grpcPort}/example,${peer.pids[0]}`);
+  } catch (error) {
+    notMeasured.push(`gRPC, Triton: ${error.message}`);
+  }
+  await script('../grpc.mjs', ['--connections', (connections ?? [1, 64]).join(','), ...also]);
+  await peer?.stop();
+}
+
+async function script(file, args) {
+  const path = fileURLToPath(new URL(file, import.meta.url));
+  const all = [path, ...args, '--seconds', String(seconds), '--rounds', String(rounds)];
+  const child = spawn(process.execPath, all, { stdio: ['ignore', 'inherit', 'inherit'] });
+  const code = await new Promise((resolve) => child.once('exit', resolve));
+  if (code !== 0) notMeasured.push(`${file.slice(3)} ended with ${code}`);
+}
+
+function say(text) {
+  console.error(`${new Date().toISOString().slice(11, 19)} ${text}`);
 }

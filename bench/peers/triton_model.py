@@ -11,13 +11,13 @@ class TritonPythonModel:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         self.session = onnxruntime.InferenceSession(os.environ["BENCH_MODEL"], options)
-        self.input = self.session.get_inputs()[0].name
+        self.inputs = [given.name for given in self.session.get_inputs()]
 
     def execute(self, requests):
-        given = [pb_utils.get_input_tensor_by_name(request, "input").as_numpy() for request in requests]
-        (answer,) = self.session.run(None, {self.input: np.concatenate(given)})
+        given = {name: [pb_utils.get_input_tensor_by_name(request, name).as_numpy() for request in requests] for name in self.inputs}
+        (answer,) = self.session.run(None, {name: np.concatenate(rows) for name, rows in given.items()})
         answers, start = [], 0
-        for rows in given:
+        for rows in given[self.inputs[0]]:
             own = answer[start : start + len(rows)]
             start += len(rows)
             answers.append(pb_utils.InferenceResponse([pb_utils.Tensor("output", own)]))
