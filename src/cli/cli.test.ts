@@ -120,6 +120,19 @@ describe('deploy', () => {
   const sent = () => JSON.parse(seen.at(-1)?.body ?? '{}');
   beforeEach(() => {
     answers['POST /api/v1/deployments'] = deployment;
+    const [one, two] = [1, 2].map((number) => ({
+      number,
+      dataset: null,
+      inputs: [{ name: 'X', datatype: 'FP32', shape: [-1, number] }],
+    }));
+    answers['GET /api/v1/models/acme%2Fdigits'] = { versions: [two, one] };
+  });
+
+  it('serves the newest version when none is named, and says how to ask it', async () => {
+    const { code, out } = await call(['deploy', 'acme/digits']);
+    expect(code).toBe(0);
+    expect(sent()).toEqual({ model: 'acme/digits:2' });
+    expect(out).toBe("acme/digits:2 is ready\nnext: commonwatt predict acme/digits --set 'X=[2 numbers]'\n");
   });
 
   it('sends no settings when none are given', async () => {

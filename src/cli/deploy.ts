@@ -1,6 +1,7 @@
 /** `commonwatt deploy`: serve a version, change how, list what is served, or stop serving it. */
-import type { Commonwatt, Deployment } from '@commonwatt/client';
+import type { Deployment, Version } from '@commonwatt/client';
 import type { Command } from 'commander';
+import { askLine } from './asking.ts';
 import { connect, type ServerOptions } from './connection.ts';
 import { givenSettings, type SettingOptions, settingOptions } from './deployment-settings.ts';
 import { WrongUse } from './failure.ts';
@@ -43,7 +44,8 @@ export function define(command: Command, terminal: Terminal): void {
       if (!ref)
         throw new WrongUse('which version?', 'name it: `commonwatt deploy acme/digits:1`, or use --list');
       const settings = givenSettings(options);
-      const version = ref.version ?? (await newestVersion(client, ref.model));
+      const { versions } = await client.models.get(ref.model);
+      const version = ref.version ?? newestOf(ref.model, versions);
       const progress = progressLine(terminal);
       progress.update(`loading ${ref.model}:${version} …`);
       const request = {
@@ -52,9 +54,10 @@ export function define(command: Command, terminal: Terminal): void {
         ...(settings ? { settings } : {}),
       };
       const deployment = await client.deployments.create(request).finally(() => progress.end());
+      const served = versions.find(({ number }) => number === version);
       answer(terminal, options.json, deployment, [
         `${ref.model}:${version} is ${deployment.state}${options.alias ? ` as ${ref.model}@${options.alias}` : ''}`,
-        `next: commonwatt predict ${ref.model} --row 7`,
+        ...(served ? [`next: ${askLine(ref.model, served)}`] : []),
       ]);
     });
 }
@@ -70,8 +73,7 @@ function listLines(deployments: Deployment[]): string[] {
   return table([['ID', 'MODEL', 'STATE', 'MEMORY', 'WHY'], ...rows]);
 }
 
-async function newestVersion(client: Commonwatt, model: string): Promise<number> {
-  const { versions } = await client.models.get(model);
+function newestOf(model: string, versions: readonly Version[]): number {
   if (versions.length === 0)
     throw new WrongUse(`${model} has no version`, 'import one: `commonwatt import model.h5 --name …`');
   return Math.max(...versions.map(({ number }) => number));

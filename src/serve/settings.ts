@@ -107,6 +107,6 @@ export function readSettings(json: string): GivenSettings {
 function refused(field: string, why: string): CommonwattError {
   return new CommonwattError('INVALID_REQUEST', `setting ${field}: ${why}`, {
     where: `settings.${field}`,
-    hint: 'docs/operations.md lists the settings of a deployment',
+    hint: 'docs/serving.md lists the settings of a deployment',
   });
 }
