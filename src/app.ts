@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { Registry as Metrics } from 'prom-client';
 import { gatewayCount } from './api/gateways/gateways.ts';
@@ -34,6 +35,7 @@ import { memoryBudget } from './serve/memory.ts';
 import { serveMetrics } from './serve/metrics.ts';
 import { AnswerCache } from './serve/reuse.ts';
 import { Runners } from './serve/runner/runners.ts';
+import { serverFacts } from './server-facts.ts';
 import { ArtifactStore, wrappingKeys } from './storage/artifacts.ts';
 import { openDiskBlobs } from './storage/blobs.ts';
 import { openDatabase } from './storage/db.ts';
@@ -182,6 +184,8 @@ async function build(
     version,
     webRoot: join(root, 'dist/web'),
   });
+  const gateways = gatewayCount(config.gateways);
+  let doorPids: readonly number[] = [];
   const house = {
     gate,
     identity,
@@ -195,6 +199,10 @@ async function build(
     explainer,
     energy,
     artifacts,
+    server: {
+      facts: () => serverFacts({ version, gateways, doorPids, deployments }),
+      restartRunners: () => runners.rollingRestart(),
+    },
     limits: config,
   };
   await http.app.register(platformRoutes, house);
@@ -207,12 +215,21 @@ async function build(
     http,
     house: inference,
     log,
-    changed: (pids) => energy.setGateways(pids),
+    changed: (pids) => {
+      doorPids = pids;
+      energy.setGateways(pids);
+    },
   });
-  // First of all no new request is taken, and those under way are answered.
-  undo.push(() => doors.drain());
+  // No new request is taken, and those under way are answered, at every door at once.
+  const drains = [() => doors.drain()];
+  undo.push(async () => void (await Promise.all(drains.map((drain) => drain()))));
   const grpc = await startGrpc({ host: config.host, port: config.grpcPort, house: inference, log });
-  undo.push(() => grpc.stop());
+  drains.push(() => grpc.stop());
+  // Before that, whoever asks is told to send its requests elsewhere.
+  undo.push(() => {
+    deployments.leave();
+    return sleep(config.drainDelayMs);
+  });
   const { port } = doors;
   log.info({ port, data: folder.path }, 'serving');
   return {

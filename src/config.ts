@@ -63,6 +63,8 @@ export const configSchema = z.strictObject({
   memoryBudgetBytes: z.union([z.literal('auto'), z.coerce.number().int().positive()]).default('auto'),
   /** How long a request waits for a model that is loaded for it, s. */
   loadTimeoutS: z.coerce.number().positive().max(3600).default(60),
+  /** How long it goes on taking requests after it was told to stop, saying that it is not ready, ms. */
+  drainDelayMs: z.coerce.number().int().min(0).max(600_000).default(0),
   /** Processes that compute, and threads of one computation; auto: as the host has cores. */
   runners: z.union([z.literal('auto'), z.coerce.number().int().min(1).max(64)]).default('auto'),
   runnerThreads: z.union([z.literal('auto'), z.coerce.number().int().min(1).max(256)]).default('auto'),
@@ -90,6 +92,7 @@ const environment: Record<string, readonly [keyof Config, string?]> = {
   COMMONWATT_CACHE_BYTES: ['cacheBytes'],
   COMMONWATT_MEMORY_BUDGET_BYTES: ['memoryBudgetBytes'],
   COMMONWATT_LOAD_TIMEOUT_S: ['loadTimeoutS'],
+  COMMONWATT_DRAIN_DELAY_MS: ['drainDelayMs'],
   COMMONWATT_RUNNERS: ['runners'],
   COMMONWATT_RUNNER_THREADS: ['runnerThreads'],
   COMMONWATT_RUNNER_MEMORY_LIMIT_BYTES: ['runnerMemoryLimitBytes'],

@@ -8,10 +8,11 @@ import { type Config, loadConfig } from '../config.ts';
 import { openRapl } from '../energy/meters/rapl.ts';
 import { CommonwattError } from '../errors.ts';
 import { findServer, type ServerOptions } from './connection.ts';
+import { serverFindings } from './doctor-server.ts';
 import { WrongUse } from './failure.ts';
 import { answer, type Terminal } from './terminal.ts';
 
-interface Finding {
+export interface Finding {
   check: string;
   state: 'ok' | 'note' | 'problem';
   message: string;
@@ -30,7 +31,8 @@ export function define(command: Command, terminal: Terminal): void {
         finding,
         checkNode(process.versions.node, new Date()),
         ...(config ? [checkMeter(config), await checkDataFolder(config.data)] : []),
-        await checkServer(options, terminal.env),
+        await checkProviders(),
+        ...(await checkServer(options, terminal.env)),
       ];
       const marks = { ok: 'ok      ', note: 'note    ', problem: 'PROBLEM ' };
       answer(terminal, options.json, { findings, config }, [
@@ -125,23 +127,43 @@ async function checkDataFolder(folder: string): Promise<Finding> {
   }
 }
 
-async function checkServer(options: ServerOptions, env: NodeJS.ProcessEnv): Promise<Finding> {
+async function checkProviders(): Promise<Finding> {
+  const check = 'providers';
+  try {
+    const { builtProviders } = await import('../runtimes/onnx.ts');
+    return { check, state: 'ok', message: `onnxruntime computes with ${builtProviders().join(', ')}` };
+  } catch (error) {
+    return {
+      check,
+      state: 'problem',
+      message: `onnxruntime cannot be loaded: ${(error as Error).message}`,
+      hint: 'install again with `npm ci` on this platform',
+    };
+  }
+}
+
+async function checkServer(options: ServerOptions, env: NodeJS.ProcessEnv): Promise<Finding[]> {
   const check = 'server';
   try {
     const { url, apiKey } = findServer(options, env);
     const signal = AbortSignal.timeout(5_000);
-    const me = await new Commonwatt({ baseUrl: url, apiKey }).whoami({ signal });
-    return { check, state: 'ok', message: `${url} knows you as ${me.member} of ${me.organisation}` };
-  } catch (error) {
-    if (error instanceof WrongUse) return { check, state: 'note', message: error.message, hint: error.hint };
-    if (!(error instanceof CommonwattApiError))
-      return { check, state: 'note', message: 'no answer within 5 s', hint: 'look at its log' };
-    return {
+    const client = new Commonwatt({ baseUrl: url, apiKey });
+    const me = await client.whoami({ signal });
+    const known = {
       check,
-      state: error.status === 0 ? 'note' : 'problem',
-      message: error.detail,
-      ...(error.hint ? { hint: error.hint } : {}),
-    };
+      state: 'ok',
+      message: `${url} knows you as ${me.member} of ${me.organisation}`,
+    } as const;
+    if (me.role === 'operator') return [known, ...serverFindings(await client.server.get({ signal }))];
+    const hint = 'what it runs is shown to its operator: doctor --key <key of the operator>';
+    return [{ ...known, hint }];
+  } catch (error) {
+    if (error instanceof WrongUse)
+      return [{ check, state: 'note', message: error.message, hint: error.hint }];
+    if (!(error instanceof CommonwattApiError))
+      return [{ check, state: 'note', message: 'no answer within 5 s', hint: 'look at its log' }];
+    const state = error.status === 0 ? 'note' : 'problem';
+    return [{ check, state, message: error.detail, ...(error.hint ? { hint: error.hint } : {}) }];
   }
 }
 

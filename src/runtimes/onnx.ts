@@ -57,8 +57,13 @@ function sessionOptions({ threads, executionProviders }: RuntimeOptions): Infere
   };
 }
 
+/** What this build of onnxruntime can compute with. */
+export function builtProviders(): string[] {
+  return listSupportedBackends().map(({ name }) => name);
+}
+
 function checkProviders(wanted: readonly string[]) {
-  const built = listSupportedBackends().map(({ name }) => name);
+  const built = builtProviders();
   const lacking = wanted.filter((name) => !built.includes(name));
   if (lacking.length > 0)
     throw new ProviderError(

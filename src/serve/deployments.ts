@@ -78,6 +78,7 @@ export class Deployments implements Serving {
   /** versionId → its deployment that is being made. */
   readonly #creating = new Map<string, Promise<Deployment>>();
   #reserving = false;
+  #leaving = false;
 
   constructor(options: DeploymentsOptions) {
     this.#options = options;
@@ -107,6 +108,15 @@ export class Deployments implements Serving {
   }
 
   /** Answers what waits, then ends the runners. */
+  /** The server will stop: from now on it says that it is not ready, and answers as before. */
+  leave(): void {
+    this.#leaving = true;
+  }
+
+  get leaving(): boolean {
+    return this.#leaving;
+  }
+
   async stop(): Promise<void> {
     await Promise.all([...this.#live.values()].map(({ place }) => place.drained()));
     this.residency.close();
@@ -224,7 +234,7 @@ export class Deployments implements Serving {
   /** One that was unloaded for want of use is: its next request is answered. */
   isReady({ deploymentId }: ServedVersion): boolean {
     const live = this.#live.get(deploymentId);
-    return live?.routed === true && live.place.answers;
+    return !this.#leaving && live?.routed === true && live.place.answers;
   }
 
   /**
@@ -232,6 +242,7 @@ export class Deployments implements Serving {
    * from everybody else.
    */
   allReady(): boolean {
+    if (this.#leaving) return false;
     for (const { routed, place } of this.#live.values())
       if (routed && !place.answers && place.state.state === 'loading') return false;
     return true;

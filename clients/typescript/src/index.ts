@@ -7,6 +7,7 @@
 import { binaryRequest } from './binary-request.ts';
 import { organisationResources, type PeopleResources } from './people.ts';
 import { type ModelResources, modelResources } from './registry.ts';
+import { type ServerResource, serverResource } from './server.ts';
 import type {
   Evaluation,
   ExplainAnswer,
@@ -38,6 +39,7 @@ export class Commonwatt {
   readonly grants: ModelResources['grants'];
   readonly datasets: WorkResources['datasets'];
   readonly jobs: WorkResources['jobs'];
+  readonly server: ServerResource;
   readonly #transport: Transport;
 
   constructor(options: ClientOptions) {
@@ -54,6 +56,7 @@ export class Commonwatt {
     const work = workResources(this.#transport);
     this.datasets = work.datasets;
     this.jobs = work.jobs;
+    this.server = serverResource(this.#transport);
   }
 
   whoami(options?: CallOptions): Promise<WhoAmI> {

@@ -471,3 +471,31 @@ export interface ImpactReport {
 }
 
 export type GroupBy = 'model' | 'tenant' | 'kind' | 'version' | 'key';
+
+/** What the server is made of, for its operator. */
+export interface ServerFacts {
+  version: string;
+  node: string;
+  pid: number;
+  startedAt: string;
+  /** Told to stop: it is ready no more. */
+  leaving: boolean;
+  gateways: { count: number; pids: number[] };
+  runners: {
+    processes: {
+      pid: number;
+      kind: 'shared' | 'alone';
+      residentBytes: number;
+      models: { model: string; memoryBytes: number }[];
+    }[];
+    restarts: number;
+    threads: number;
+    memoryLimitBytes: number;
+  };
+  models: { heldBytes: number; budgetBytes: number; deployments: Record<DeploymentState, number> };
+}
+
+export interface RunnersRestarted {
+  runners: number;
+  tookMs: number;
+}

@@ -13,6 +13,7 @@ import type { Registry } from '../../models/registry.ts';
 import type { Evaluations } from '../../quality/quality.ts';
 import type { AliasMoves } from '../../serve/alias-moves.ts';
 import type { Deployments } from '../../serve/deployments.ts';
+import type { ServerFacts } from './server.ts';
 
 export interface House {
   gate: PlatformGate;
@@ -51,6 +52,8 @@ export interface House {
   energy: Pick<Energy, 'report' | 'live'>;
   /** Reads an artifact, decrypted and verified. */
   artifacts: { read(organisationId: string, sha256: string): Promise<Uint8Array> };
+  /** For the operator. */
+  server: { facts(): ServerFacts; restartRunners(): Promise<void> };
   limits: {
     /** Largest model artifact or data set, bytes. */
     maxArtifactBytes: number;

@@ -18,6 +18,7 @@ import { keyRoutes } from './keys.ts';
 import { memberRoutes } from './members.ts';
 import { modelRoutes } from './models.ts';
 import { organisationRoutes } from './organisations.ts';
+import { serverRoutes } from './server.ts';
 import { versionRoutes } from './versions.ts';
 
 export type { House } from './house.ts';
@@ -39,6 +40,7 @@ export async function platformRoutes(app: FastifyInstance, house: House): Promis
       evaluationRoutes(routes, house);
       explainRoutes(routes, house);
       impactRoutes(routes, house);
+      serverRoutes(routes, house);
       eventRoutes(routes, house);
     },
     { prefix: '/api/v1' },

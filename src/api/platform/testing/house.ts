@@ -50,6 +50,33 @@ const signature: ModelSignature = {
   outputs: [{ name: 'output', datatype: 'FP32', shape: [-1, 1] }],
 };
 
+const serverFacts = () => ({
+  version: '0.0.0-test',
+  node: process.versions.node,
+  pid: process.pid,
+  startedAt: new Date().toISOString(),
+  leaving: false,
+  gateways: { count: 1, pids: [] },
+  runners: {
+    processes: [
+      {
+        pid: 4,
+        kind: 'shared' as const,
+        residentBytes: 5,
+        models: [{ model: 'acme/digits:1', memoryBytes: 3 }],
+      },
+    ],
+    restarts: 0,
+    threads: 1,
+    memoryLimitBytes: 9,
+  },
+  models: {
+    heldBytes: 3,
+    budgetBytes: 9,
+    deployments: { loading: 0, ready: 1, idle: 0, failed: 0, quarantined: 0 },
+  },
+});
+
 export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: number } = {}) {
   const platform = await testPlatform();
   const { db } = platform;
@@ -85,6 +112,7 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
     log: pino({ level: 'silent' }),
     handlers: { train: { check: async (_organisationId, config) => config, run: async () => null } },
   });
+  const facts = serverFacts();
   const passed = new Set<string>();
   const scopes: unknown[] = [];
   const explainFails: { with?: Error } = {};
@@ -159,6 +187,12 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
       }),
     },
     artifacts: store,
+    server: {
+      facts: () => facts,
+      async restartRunners() {
+        facts.runners.restarts += 1;
+      },
+    },
     limits: { maxArtifactBytes: options.maxArtifactBytes ?? 4000 },
   };
   const { app, rules } = await createHttp({
