@@ -23,7 +23,7 @@ import { recordAudit } from './gate/audit.ts';
 import { createGate, type PlatformGate } from './gate/gate.ts';
 import { Identity } from './gate/identity.ts';
 import { Jobs } from './jobs/jobs.ts';
-import { inspectArtifact } from './models/formats/formats.ts';
+import { inspectApart } from './models/formats/import-process.ts';
 import { Grants } from './models/grants.ts';
 import { Registry } from './models/registry.ts';
 import { Evaluations } from './quality/quality.ts';
@@ -116,7 +116,7 @@ async function build(
     db,
     artifacts,
     inspect: (bytes, importer) =>
-      isEnsemble(bytes) ? ensembles.inspect(bytes, importer) : inspectArtifact(bytes),
+      isEnsemble(bytes) ? ensembles.inspect(bytes, importer) : inspectApart(bytes),
     changed,
   });
   const datasets = new Datasets({ db, artifacts, audit: recordAudit });

@@ -38,6 +38,11 @@ const catalogue = {
 
 export type ErrorCode = keyof typeof catalogue;
 
+/** For errors that come from another process. */
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(catalogue, text);
+}
+
 export interface ErrorDetails {
   /** What would be right; one sentence a user can act on. */
   hint?: string;

@@ -1,10 +1,11 @@
 /** The registry: models, their immutable versions and aliases, and the bytes behind them. */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { CommonwattError } from '../errors.ts';
 import { actorOf, recordAudit } from '../gate/audit.ts';
 import type { ArtifactStore } from '../storage/artifacts.ts';
 import type { Db } from '../storage/db.ts';
+import { sha256Of } from '../storage/hash.ts';
 import { findLineage } from './lineage.ts';
 import type { ArtifactFormat, ModelRecord, ModelSignature, VersionRecord } from './models.ts';
 import { checkName } from './names.ts';
@@ -14,6 +15,7 @@ import { latestOf, models, toModel, toVersion, versionsOf } from './rows.ts';
 export interface InspectedArtifact {
   format: ArtifactFormat;
   signature: ModelSignature;
+  /** The very artifact where that is ONNX already. */
   onnx: Uint8Array;
 }
 
@@ -87,7 +89,7 @@ export class Registry {
     const organisationId = principal.organisationId;
     const name = checkName(wanted.name, 'model');
     if (organisation !== principal.organisation) throw modelNotFound(organisation, name);
-    const sha256 = createHash('sha256').update(bytes).digest('hex');
+    const sha256 = await sha256Of(bytes);
     const known = await findByContent(this.#db, organisationId, name, sha256);
     // What an ensemble is depends on its models, too: the same text may come to mean something else.
     if (known && known.format !== 'ensemble') return known;
@@ -96,9 +98,7 @@ export class Registry {
     const { format, signature, onnx } = await this.#inspect(bytes, principal);
     const artifact = await this.#artifacts.stage(organisationId, bytes, bytes.length);
     const served =
-      sha256 === sha256Of(onnx)
-        ? artifact
-        : await this.#artifacts.stage(organisationId, Buffer.from(onnx), onnx.length);
+      onnx === bytes ? artifact : await this.#artifacts.stage(organisationId, asBuffer(onnx), onnx.length);
 
     const version = await this.#db.transaction().execute(async (trx) => {
       const sameBytes = await findByContent(trx, organisationId, name, sha256);
@@ -315,8 +315,8 @@ async function findByContent(db: Db, organisationId: string, name: string, sha25
   return row && toVersion(row);
 }
 
-function sha256Of(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex');
+function asBuffer({ buffer, byteOffset, length }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, length);
 }
 
 function modelNotFound(organisation: string, name: string): CommonwattError {

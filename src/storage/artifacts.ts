@@ -8,6 +8,7 @@ import { decrypt, encrypt } from '../vault/streaming.ts';
 import { keyContext, type Vault } from '../vault/vault.ts';
 import type { BlobStore } from './blobs.ts';
 import type { Db } from './db.ts';
+import { slicesOf } from './hash.ts';
 
 export interface StoredArtifact {
   /** Of the content, hex. */
@@ -100,15 +101,16 @@ export class ArtifactStore {
     const key = await this.#vault.unwrap(row.wrapped_key, row.key_id, context);
     if (!(await this.#blobs.exists(row.id))) throw damaged(sha256, 'its bytes are missing');
     const content = Buffer.allocUnsafe(row.size_bytes);
+    const hash = createHash('sha256');
     let filled = 0;
     for await (const chunk of decrypt(key, context, this.#blobs.open(row.id))) {
       if (filled + chunk.length > content.length) throw damaged(sha256, 'it is longer than was recorded');
       filled += chunk.copy(content, filled);
+      hash.update(chunk);
     }
     key.fill(0);
     if (filled !== content.length) throw damaged(sha256, 'it is shorter than was recorded');
-    if (createHash('sha256').update(content).digest('hex') !== sha256)
-      throw damaged(sha256, 'its content has another SHA-256');
+    if (hash.digest('hex') !== sha256) throw damaged(sha256, 'its content has another SHA-256');
     return content;
   }
 
@@ -147,7 +149,7 @@ class Measure {
   }
 
   async *passing(content: Content): AsyncGenerator<Uint8Array, void, undefined> {
-    for await (const chunk of Buffer.isBuffer(content) ? [content] : content) {
+    for await (const chunk of Buffer.isBuffer(content) ? slicesOf(content) : content) {
       this.#sizeBytes += chunk.length;
       if (this.#sizeBytes > this.#maxBytes)
         throw new CommonwattError('PAYLOAD_TOO_LARGE', `the artifact has more than ${this.#maxBytes} bytes`, {
