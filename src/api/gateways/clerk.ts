@@ -22,6 +22,8 @@ interface Visit extends Asked {
 /** An order to compute, as the door wrote it. */
 interface Order {
   call: number;
+  /** Of the visit. */
+  number: number;
   requestId: string;
   /** Of the door's own stretch of the request's way; empty: it is not traced. */
   traceparent: string;
@@ -62,12 +64,13 @@ export function serveDoor(
 
   function infer(fields: Fields): void {
     const call = fields.u32();
-    const visit = visits.get(fields.u32());
+    const number = fields.u32();
+    const visit = visits.get(number);
     if (!visit) {
       outbox.begin(kinds.stale).u32(call).end();
       return;
     }
-    const order = readOrder(call, visit, fields);
+    const order = readOrder(call, number, visit, fields);
     try {
       const principal = house.gate.authenticate(visit.apiKey);
       const done =
@@ -107,8 +110,10 @@ export function serveDoor(
     });
   }
 
-  function refuse({ call, requestId }: Order, thrown: unknown): void {
+  function refuse({ call, number, requestId }: Order, thrown: unknown): void {
     calls.delete(call);
+    // The door asks anew under another number.
+    if (isOver(thrown)) visits.delete(number);
     if (thrown instanceof Stale) {
       outbox.begin(kinds.stale).u32(call).end();
       return;
@@ -137,7 +142,7 @@ export function serveDoor(
   });
 }
 
-function readOrder(call: number, visit: Visit, fields: Fields): Order {
+function readOrder(call: number, number: number, visit: Visit, fields: Fields): Order {
   const requestId = fields.text();
   const traceparent = fields.text();
   const reuse = fields.u8() === 1;
@@ -150,7 +155,15 @@ function readOrder(call: number, visit: Visit, fields: Fields): Order {
     priority: Number.isNaN(priority) ? undefined : priority,
     timeoutMs: Number.isNaN(timeoutMs) ? undefined : timeoutMs,
   };
-  return { call, requestId, traceparent, reuse, visit, request };
+  return { call, number, requestId, traceparent, reuse, visit, request };
+}
+
+/** The visit by which it was asked is of no use any more: the model is another, or may no longer be used. */
+function isOver(thrown: unknown): boolean {
+  return (
+    thrown instanceof Stale ||
+    (thrown instanceof CommonwattError && (thrown.status === 401 || thrown.status === 404))
+  );
 }
 
 /** Nothing of an unexpected error reaches a caller. */

@@ -58,6 +58,10 @@ const pieces = fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLen
 const bytesOf = ({ data }: Tensor) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 const plain = (tensors: readonly Tensor[]) => tensors.map((each) => ({ ...each, data: bytesOf(each) }));
 
+function inferenceOf(outputs: Tensor[]): Inference {
+  return { outputs, footprint: unmetered, source: 'computed', queueMs: 1, computeMs: 2, batchRows: 3 };
+}
+
 describe('frames between doors and the server', () => {
   it('bring inputs whole, however they are cut', async () => {
     await fc.assert(
@@ -111,6 +115,41 @@ describe('frames between doors and the server', () => {
       }),
       { numRuns: 200 },
     );
+  });
+
+  it('carry as many tensors as a model has', async () => {
+    const many = Array.from({ length: 300 }, (_, index): Tensor => {
+      return { name: `t${index}`, datatype: 'INT32', shape: [1], data: Int32Array.of(index) };
+    });
+    const { frames } = await across(
+      (outbox) => {
+        outbox.begin(kinds.infer);
+        putInputs(outbox, many);
+        outbox.end();
+        answerWriter(outbox)(1, inferenceOf(many));
+      },
+      [1000],
+    );
+    expect(plain(takeInputs(frames[0]?.fields as Fields, many))).toEqual(plain(many));
+    expect(frames[1]?.fields.u32()).toBe(1);
+    expect(plain(answerReader()(frames[1]?.fields as Fields).outputs)).toEqual(plain(many));
+  });
+
+  it('that could not be written are left out, and what follows is whole', async () => {
+    const bad: Tensor = { name: 'y', datatype: 'INT32', shape: [-1], data: Int32Array.of(1) };
+    const good: Tensor = { ...bad, shape: [1] };
+    const { frames, broken } = await across(
+      (outbox) => {
+        const write = answerWriter(outbox);
+        expect(() => write(1, inferenceOf([good, bad]))).toThrow(RangeError);
+        write(2, inferenceOf([good]));
+        expect(() => write(3, inferenceOf([bad]))).toThrow(RangeError);
+      },
+      [1000],
+    );
+    expect(broken).toEqual([]);
+    expect(frames.map(({ fields }) => fields.u32())).toEqual([2]);
+    expect(answerReader()(frames[0]?.fields as Fields)).toMatchObject(inferenceOf([good]));
   });
 
   it('bring refusals with all that was said', () => {

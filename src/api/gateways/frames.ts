@@ -30,19 +30,25 @@ export class Outbox {
   #buffer = Buffer.allocUnsafeSlow(usualBytes);
   #at = 0;
   #start = 0;
+  /** A frame was begun and not ended: whoever wrote it threw. */
+  #open = false;
   #scheduled = false;
 
   constructor(socket: Duplex) {
     this.#socket = socket;
   }
 
+  /** What was begun before and not ended is dropped. */
   begin(kind: number): this {
+    if (this.#open) this.#at = this.#start;
+    this.#open = true;
     this.#start = this.#at;
     this.#at = this.#room(5) + 4;
     return this.u8(kind);
   }
 
   end(): void {
+    this.#open = false;
     this.#buffer.writeUInt32LE(this.#at - this.#start - 4, this.#start);
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -91,7 +97,8 @@ export class Outbox {
 
   readonly #flush = () => {
     this.#scheduled = false;
-    const said = this.#buffer.subarray(0, this.#at);
+    const said = this.#buffer.subarray(0, this.#open ? this.#start : this.#at);
+    this.#open = false;
     this.#at = 0;
     if (this.#socket.destroyed) return;
     this.#socket.write(said);

@@ -22,7 +22,7 @@ export interface Shown {
 
 /** Inputs in the order of the signature: their names and datatypes are known to both sides. */
 export function putInputs(outbox: Outbox, inputs: readonly Tensor[]): void {
-  outbox.u8(inputs.length);
+  outbox.u32(inputs.length);
   for (const { shape, data } of inputs) {
     putShape(outbox, shape);
     outbox.bytes(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
@@ -31,7 +31,7 @@ export function putInputs(outbox: Outbox, inputs: readonly Tensor[]): void {
 
 export function takeInputs(fields: Fields, specs: readonly TensorSpec[]): Tensor[] {
   const inputs: Tensor[] = [];
-  for (let left = fields.u8(); left > 0; left--) {
+  for (let left = fields.u32(); left > 0; left--) {
     const spec = specs[inputs.length];
     if (!spec) throw new RangeError('more inputs than the model has');
     const shape = takeShape(fields);
@@ -49,14 +49,15 @@ export function answerWriter(outbox: Outbox): (call: number, inference: Inferenc
     outbox.begin(kinds.answer).u32(call).u8(sources.indexOf(source));
     outbox.f64(queueMs).f64(computeMs).u32(batchRows);
     outbox.bytes(footprint === said ? nothing : serialize(footprint));
-    said = footprint;
-    outbox.u8(outputs.length);
+    outbox.u32(outputs.length);
     for (const { name, datatype, shape, data } of outputs) {
       outbox.text(name).u8(datatypes.indexOf(datatype));
       putShape(outbox, shape);
       outbox.bytes(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     }
     outbox.end();
+    // An answer that could not be written was dropped, and its footprint with it.
+    said = footprint;
   };
 }
 
@@ -72,7 +73,7 @@ export function answerReader(): (fields: Fields) => Inference {
     if (bytes.length > 0) said = deserialize(bytes) as Footprint;
     if (!said) throw new RangeError('an answer without a footprint');
     const outputs: Tensor[] = [];
-    for (let left = fields.u8(); left > 0; left--) {
+    for (let left = fields.u32(); left > 0; left--) {
       const name = fields.text();
       const datatype = datatypes[fields.u8()];
       if (!datatype) throw new RangeError('an answer with an unknown datatype');
