@@ -14,18 +14,13 @@ export async function compare(contenders, { connections, seconds, rounds, slow =
   for (const count of connections) {
     const taking = contenders.filter(({ connections: only }) => !only || only.includes(count));
     const results = new Map(taking.map(({ name }) => [name, []]));
-    // The first round only warms up; the closed loop does so itself.
-    for (let round = slow ? 0 : -1; round < rounds; round++) {
+    // A first round only warms up, once for all numbers of connections; the closed loop does so itself.
+    for (let round = slow || count !== connections[0] ? 0 : -1; round < rounds; round++) {
       for (const contender of round % 2 ? [...taking].reverse() : taking) {
         if (lost.has(contender.name)) continue;
+        const options = { count, slow, seconds: round < 0 ? 2 : slow && count > 8 ? 2 * seconds : seconds };
         try {
-          const duration = round < 0 ? Math.min(1, seconds) : seconds;
-          const seen = await once(contender, {
-            count,
-            seconds: duration,
-            slow,
-            raw: round < 0 ? undefined : raw,
-          });
+          const seen = await once(contender, round < 0 ? options : { ...options, raw });
           if (round >= 0) results.get(contender.name).push(seen);
         } catch (error) {
           lost.set(contender.name, error.message);
@@ -43,9 +38,9 @@ async function once(contender, { count, seconds, slow, raw }) {
   const before = await statistics?.();
   const cpuBefore = cpuSeconds(pids);
   const seen = await (slow ? closedLoop : load)({ ...contender, connections: count, seconds });
-  await quiet(pids);
   // What is put off until after the load (a ledger that is settled later) was used for it all the same.
-  const cpuPer1000 = (cpuSeconds(pids) - cpuBefore) / (seen.requests / 1000);
+  const later = (await quiet(pids)) ? cpuSeconds(pids) - cpuBefore : 0;
+  const cpuPer1000 = Math.max(seen.cpuPer1000, later / (seen.requests / 1000));
   if (!statistics) return { ...seen, cpuPer1000 };
   const after = await statistics();
   if (after.hits - before.hits > seen.requests / 1000) throw new Error('a cache answered, not the model');
@@ -55,13 +50,17 @@ async function once(contender, { count, seconds, slow, raw }) {
   return { ...seen, cpuPer1000, batch, efficiency: seen.perSecond / limit.perSecond };
 }
 
-/** Until these processes use less than 3 % of a core, so that nobody's work is left for another's turn; 3 s at most. */
+/**
+ * Waits until these processes use less than 3 % of a core, so that nobody's work is left for another's turn. false: they
+ * do not come to rest, as some that look after themselves all the time.
+ */
 async function quiet(pids) {
-  for (let waited = 0; waited < 15; waited++) {
+  for (let waited = 0; waited < 10; waited++) {
     const before = cpuSeconds(pids);
     await sleep(200);
-    if (cpuSeconds(pids) - before <= 0.006) return;
+    if (cpuSeconds(pids) - before <= 0.006) return true;
   }
+  return false;
 }
 
 function header(raw) {

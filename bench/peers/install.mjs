@@ -1,7 +1,7 @@
 // Installs each peer into an environment of its own under .bench-env (nothing of it is needed to use or test the product).
 //   node bench/peers/install.mjs [NAME…]
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -21,6 +21,20 @@ const packages = {
 
 export function environmentOf(name) {
   return join(process.env.COMMONWATT_BENCH_ENV ?? join(root, '.bench-env'), name);
+}
+
+/** The peers that are there, with their versions. */
+export function installed() {
+  return Object.entries(packages).flatMap(([name, [requirement]]) => {
+    const library = join(environmentOf(name), 'lib');
+    if (!existsSync(library)) return [];
+    const site = join(library, readdirSync(library)[0], 'site-packages');
+    const project = requirement.split(/[[=]/)[0].replaceAll('-', '_');
+    const found = readdirSync(site).find(
+      (entry) => entry.startsWith(`${project}-`) && entry.endsWith('.dist-info'),
+    );
+    return found ? [found.replace('.dist-info', '').replace('-', ' ')] : [];
+  });
 }
 
 function install(name) {

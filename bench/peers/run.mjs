@@ -3,7 +3,7 @@
 //   node bench/peers/install.mjs && node bench/peers/run.mjs --all                        (less than 20 minutes)
 //   node bench/peers/run.mjs [--only limits|raw|example|convolution|encoder|grpc]… [--peer NAME]…
 //     [--connections 1,8,64,256] [--seconds 2] [--rounds 3]
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { median, requireWrk } from '../load.mjs';
 import { compare } from './compare.mjs';
+import { installed } from './install.mjs';
 import { peers } from './peers.mjs';
 import { contender, exampleBytes, expectAnswers, serve, startProduct } from './product.mjs';
 import { rawSession } from './raw.mjs';
@@ -37,10 +38,16 @@ requireWrk();
 
 const began = performance.now();
 const scratch = mkdtempSync(join(tmpdir(), 'commonwatt-peers-'));
-const notMeasured = [];
+const notMeasured = ['Triton with an onnxruntime back end: the wheel of nvidia-pytriton carries none'];
+const perfAnalyzer = spawnSync(process.env.COMMONWATT_PERF_ANALYZER ?? 'perf_analyzer', ['--version']);
+if (perfAnalyzer.status !== 0) {
+  const why = perfAnalyzer.error?.code === 'ENOENT' ? 'is not on the path' : 'does not start';
+  notMeasured.push(`perf_analyzer ${why} (its binary needs glibc 2.38; bench/perf-analyzer.mjs asks it)`);
+}
 console.log(
   `${cpus().length} × ${cpus()[0].model}, Node ${process.version}, load average before ${loadavg()[0].toFixed(1)}; median of ${rounds} rounds of ${seconds} s.`,
 );
+console.log(`\nPeers: ${installed().join(', ') || 'none is installed'}.`);
 const product = await startProduct();
 const workloads = {
   example: exampleWorkload(await exampleBytes(product)),
@@ -54,7 +61,11 @@ for (const workload of Object.values(workloads)) {
 }
 for (const name of chosen) {
   say(name);
-  await sections[name]();
+  try {
+    await sections[name]();
+  } catch (error) {
+    notMeasured.push(`${name}: ${error.message}`);
+  }
 }
 await product.stop();
 rmSync(scratch, { recursive: true, force: true });
@@ -77,7 +88,7 @@ async function limits() {
 /** What one thread can do with a model, by the rows of a run. */
 async function raw() {
   console.log('\n## Raw onnxruntime sessions, one thread: rows/s (CPU-s per 1,000)\n');
-  const sizes = [1, 2, 4, 8, 16, 32, 64];
+  const sizes = [1, 4, 8, 16, 64];
   console.log(`| model | ${sizes.join(' | ')} |\n|---|${'---|'.repeat(sizes.length)}`);
   for (const workload of Object.values(workloads)) {
     const measure = await rawSession(workload);
@@ -104,24 +115,20 @@ async function example() {
   for (const group of groups.filter(({ length }) => length > 0)) {
     const own = group.some((name) => name.includes('binary')) ? [json, binary] : [json];
     const counts = connections ?? (group === quick ? [1, 8, 64, 256] : [1, 64]);
-    await beside(own, group, workload, { connections: counts, seconds });
+    await beside(own, group, workload, { connections: counts });
   }
 }
 
 async function convolution() {
-  await heavy(workloads.convolution, { connections: connections ?? [1, 8, 64], seconds });
+  await heavy(workloads.convolution, /binary|FastAPI|KServe|MLServer/);
 }
 
 async function encoder() {
-  await heavy(workloads.encoder, {
-    connections: connections ?? [1, 8, 64],
-    seconds: 2 * seconds,
-    slow: true,
-  });
+  await heavy(workloads.encoder, /binary|2 workers/);
 }
 
 /** Where computing dominates: also with a second runner, as some peers compute in two processes on these cores. */
-async function heavy(workload, options) {
+async function heavy(workload, usual) {
   console.log(`\n## ${workload.title}, over HTTP`);
   const measure = await rawSession(workload);
   const two = await startProduct({ COMMONWATT_RUNNERS: '2' });
@@ -133,9 +140,9 @@ async function heavy(workload, options) {
       await contender(served, 'JSON'),
       await contender(doubled, 'binary', 'Commonwatt, binary, 2 runners'),
     ];
-    const names =
-      values.peer ?? Object.keys(peers).filter((name) => /binary|FastAPI|KServe|MLServer/.test(name));
-    await beside(own, names, workload, { ...options, raw: measure });
+    const names = values.peer ?? Object.keys(peers).filter((name) => usual.test(name));
+    const counts = connections ?? [1, 8, 64];
+    await beside(own, names, workload, { connections: counts, slow: workload.slow, raw: measure });
   } finally {
     await two.stop();
   }
@@ -158,7 +165,7 @@ async function beside(own, names, workload, options) {
     }
   }
   try {
-    const lost = await compare([...own, ...started], { ...options, rounds });
+    const lost = await compare([...own, ...started], { ...options, seconds, rounds });
     notMeasured.push(...lost.map((text) => `${workload.model}, ${text}`));
   } finally {
     await Promise.all(started.map(({ stop }) => stop()));

@@ -51,7 +51,7 @@ export async function startPeer(name, { workload, file, scratch }) {
 }
 
 async function answers(name, url, request, workload, state) {
-  for (let tried = 0; tried < 120; tried++) {
+  for (let tried = 0; tried < 240; tried++) {
     await sleep(500);
     if (state.ended) throw new Error('it ended while starting (BENCH_VERBOSE=1 shows what it says)');
     const answer = await fetch(url, { method: 'POST', ...withoutMark(request) }).catch(() => undefined);
@@ -59,7 +59,7 @@ async function answers(name, url, request, workload, state) {
     checkAnswer(name, workload, Buffer.from(await answer.arrayBuffer()), answer.headers);
     return;
   }
-  throw new Error('it gave no answer within a minute');
+  throw new Error('it gave no answer within two minutes');
 }
 
 async function end(pid, state) {
