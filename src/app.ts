@@ -18,6 +18,7 @@ import { platformRoutes } from './api/platform/platform.ts';
 import type { Config } from './config.ts';
 import { Datasets } from './datasets/datasets.ts';
 import { createEnergy } from './energy/create.ts';
+import { Host } from './energy/host.ts';
 import { Explainer } from './explain/explain.ts';
 import { recordAudit } from './gate/audit.ts';
 import { createGate, type PlatformGate } from './gate/gate.ts';
@@ -41,6 +42,7 @@ import { openDiskBlobs } from './storage/blobs.ts';
 import { openDatabase } from './storage/db.ts';
 import { takeDataFolder } from './storage/folder.ts';
 import type { Log } from './telemetry/logs.ts';
+import { processMetrics } from './telemetry/process-metrics.ts';
 import { startTraces } from './telemetry/traces.ts';
 import { trainHandler } from './training/training.ts';
 import { openVault } from './vault/vault.ts';
@@ -150,6 +152,16 @@ async function build(
   undo.push(() => deployments.stop());
   const aliases = new AliasMoves({ registry, deployments });
   serveMetrics(metrics, deployments);
+  let doorPids: readonly number[] = [];
+  const host = new Host();
+  processMetrics(metrics, {
+    processes: () => [
+      { kind: 'server', pid: process.pid },
+      ...doorPids.map((pid) => ({ kind: 'door' as const, pid })),
+      ...deployments.runners().processes.map(({ pid }) => ({ kind: 'runner' as const, pid })),
+    ],
+    read: (pid) => host.process(pid),
+  });
   const newRequestId = requestIds();
   const evaluations = new Evaluations({
     db,
@@ -185,7 +197,6 @@ async function build(
     webRoot: join(root, 'dist/web'),
   });
   const gateways = gatewayCount(config.gateways);
-  let doorPids: readonly number[] = [];
   const house = {
     gate,
     identity,

@@ -12,7 +12,7 @@ import type { ModelRef, ModelSignature } from '../models/models.ts';
 import { type Plan, signatureOf } from './ensemble-plan.ts';
 import { EnsembleRun } from './ensemble-run.ts';
 import type { Engine, InferCall, Inference, ServedVersion, Serving } from './serve.ts';
-import { emptyStatistics } from './statistics.ts';
+import { countFailure, countSuccess, emptyStatistics } from './statistics.ts';
 
 export interface EnsembleParts {
   plan: Plan;
@@ -49,24 +49,19 @@ export class Ensemble implements Engine {
     this.#pending++;
     try {
       const inference = await new EnsembleRun(this.#parts, call).answer((served) => this.#check(served));
-      this.#count('success', began);
+      countSuccess(this.statistics, performance.now() - began);
+      this.statistics.lastInferenceMs = Date.now();
       this.statistics.inferenceCount += call.inputs[0]?.shape[0] ?? 1;
       this.statistics.executionCount++;
       return inference;
     } catch (error) {
+      this.statistics.lastInferenceMs = Date.now();
       if (call.cancelled) this.statistics.cancelled++;
-      this.#count('fail', began);
+      else countFailure(this.statistics, performance.now() - began);
       throw error;
     } finally {
       if (--this.#pending === 0) for (const resolve of this.#idle.splice(0)) resolve();
     }
-  }
-
-  #count(what: 'success' | 'fail', began: number): void {
-    const tally = this.statistics[what];
-    tally.count++;
-    tally.ns += (performance.now() - began) * 1e6;
-    this.statistics.lastInferenceMs = Date.now();
   }
 
   /** An alias may have moved to a version that takes or gives something else. */

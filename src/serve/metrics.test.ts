@@ -1,5 +1,6 @@
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { lintMetrics } from '../../test/telemetry/lint-metrics.ts';
 import { serveMetrics } from './metrics.ts';
 import { type Deployed, deployed } from './testing/deployed.ts';
 
@@ -24,29 +25,33 @@ describe('metrics of serving', () => {
     const { id } = await house.deployments.create(house.model, version, 'ada');
     const of = 'model="acme/line",version="1"';
     // Nobody asked anything: no series, whatever is deployed.
-    expect(await value(`commonwatt_inference_request_success{${of}}`)).toBeUndefined();
+    expect(await value(`commonwatt_inference_request_success_total{${of}}`)).toBeUndefined();
     await house.ask({});
     await Promise.all([1, 2, 3].map(() => house.ask({})));
     for (let scrape = 0; scrape < 2; scrape++) {
-      expect(await value(`commonwatt_inference_request_success{${of}}`)).toBe(4);
-      expect(await value(`commonwatt_inference_count{${of}}`)).toBe(4);
-      const batches = (await value(`commonwatt_inference_exec_count{${of}}`)) ?? 0;
+      expect(await value(`commonwatt_inference_request_success_total{${of}}`)).toBe(4);
+      expect(await value(`commonwatt_inference_rows_total{${of}}`)).toBe(4);
+      const batches = (await value(`commonwatt_inference_batches_total{${of}}`)) ?? 0;
       expect(await value(`commonwatt_inference_batch_size_bucket{${of},le="+Inf"}`)).toBe(batches);
       expect(await value(`commonwatt_inference_batch_size_count{${of}}`)).toBe(batches);
       expect(await value(`commonwatt_inference_batch_size_sum{${of}}`)).toBe(4);
       expect(await value(`commonwatt_inference_batch_size_bucket{${of},le="4"}`)).toBe(batches);
     }
-    expect(await value(`commonwatt_inference_compute_infer_duration_us{${of}}`)).toBeGreaterThan(0);
-    expect(await value(`commonwatt_inference_pending_request_count{${of}}`)).toBe(0);
+    expect(await value(`commonwatt_inference_compute_infer_seconds_total{${of}}`)).toBeGreaterThan(0);
+    expect(await value(`commonwatt_inference_pending_requests{${of}}`)).toBe(0);
     expect(await value(`commonwatt_model_memory_bytes{${of}}`)).toBeGreaterThan(0);
+    const took = 'commonwatt_inference_request_duration_seconds';
+    expect(await value(`${took}_count{${of}}`)).toBe(4);
+    expect(await value(`${took}_bucket{${of},le="30"}`)).toBe(4);
+    expect(await value(`${took}_sum{${of}}`)).toBeGreaterThan(0);
+    expect(lintMetrics(await registry.metrics())).toEqual([]);
     expect(await value('commonwatt_deployments{state="ready"}')).toBe(1);
-    expect(await value('commonwatt_model_loads')).toBe(1);
+    expect(await value('commonwatt_model_loads_total')).toBe(1);
     expect(await value('commonwatt_models_memory_budget_bytes')).toBe(2 ** 30);
-    expect(await value('commonwatt_runners')).toBe(1);
     await house.deployments.remove(id, 'ada');
-    expect(await value(`commonwatt_inference_request_success{${of}}`)).toBeUndefined();
+    expect(await value(`commonwatt_inference_request_success_total{${of}}`)).toBeUndefined();
     expect(await value('commonwatt_models_memory_bytes')).toBe(0);
-    expect(await value('commonwatt_model_unloads')).toBe(1);
+    expect(await value('commonwatt_model_unloads_total')).toBe(1);
   });
 
   it('count what failed and why', async () => {
@@ -55,7 +60,7 @@ describe('metrics of serving', () => {
     await house.ask({});
     await expect(house.ask({}, 2)).rejects.toMatchObject({ code: 'INVALID_TENSOR' });
     const of = 'model="acme/line",version="1"';
-    expect(await value(`commonwatt_inference_request_failure{${of},reason="OTHER"}`)).toBe(1);
-    expect(await value(`commonwatt_inference_request_failure{${of},reason="CANCELED"}`)).toBe(0);
+    expect(await value(`commonwatt_inference_request_failure_total{${of},reason="OTHER"}`)).toBe(1);
+    expect(await value(`commonwatt_inference_request_failure_total{${of},reason="CANCELED"}`)).toBe(0);
   });
 });

@@ -1,9 +1,11 @@
 /**
- * Prometheus metrics of what is served, with the meaning of Triton's `nv_inference_*` (docs/user_guide/metrics.md).
+ * Prometheus metrics of what is served, with the meaning of Triton's `nv_inference_*` (docs/user_guide/metrics.md), in
+ * Prometheus' own units and names.
  * They are read from the statistics when somebody scrapes: a request costs nothing more for them.
  */
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import { deploymentOf, type Live } from './live.ts';
+import { BatchSizes, Latencies } from './metric-histograms.ts';
 import type { Residency } from './residency.ts';
 import type { RunnersFacts } from './runner/runners.ts';
 import { addStatistics, emptyStatistics, type ModelStatistics } from './statistics.ts';
@@ -15,13 +17,12 @@ interface Served {
 }
 
 /** Versions with series of their own; all further ones are added up under the model `other`. */
-const versionsAtMost = 500;
-const batchSizes = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096];
+const versionsAtMost = 200;
 
-type Label = 'model' | 'version';
+export type Label = 'model' | 'version';
 type Labels = Record<Label, string>;
 
-interface Figure {
+export interface Figure {
   labels: Labels;
   statistics: ModelStatistics;
   pending: number;
@@ -31,7 +32,7 @@ export function serveMetrics(registry: Registry, served: Served): void {
   for (const [name, help, read] of counters) counter(registry, served, name, help, read);
   failures(registry, served);
   new Gauge({
-    name: 'commonwatt_inference_pending_request_count',
+    name: 'commonwatt_inference_pending_requests',
     help: 'Requests that wait or are being computed.',
     labelNames: ['model', 'version'],
     registers: [registry],
@@ -40,26 +41,43 @@ export function serveMetrics(registry: Registry, served: Served): void {
       for (const { labels, pending } of figures(served.lives)) this.inc(labels, pending);
     },
   });
-  new BatchSizes(registry, served);
+  const read = () => figures(served.lives);
+  new BatchSizes(registry, read);
+  new Latencies(registry, read);
   memory(registry, served);
 }
 
-const us = (ns: number) => ns / 1000;
+const seconds = ({ ns }: { ns: number }) => ns / 1e9;
 const counters: [string, string, (statistics: ModelStatistics) => number][] = [
-  ['request_success', 'Requests answered.', ({ success }) => success.count],
-  ['count', 'Rows computed; answers used again are not among them.', ({ inferenceCount }) => inferenceCount],
-  ['exec_count', 'Batches computed.', ({ executionCount }) => executionCount],
+  ['request_success_total', 'Requests answered.', ({ success }) => success.count],
+  ['rows_total', 'Rows computed; answers used again are not among them.', (s) => s.inferenceCount],
+  ['batches_total', 'Batches computed.', ({ executionCount }) => executionCount],
   [
-    'request_duration_us',
-    'From arrival in the queue to the answer, all requests together.',
-    (s) => us(s.success.ns),
+    'queue_seconds_total',
+    'Time in the queue of all computed requests together, seconds.',
+    ({ queue }) => seconds(queue),
   ],
-  ['queue_duration_us', 'Time in the queue, all requests together.', ({ queue }) => us(queue.ns)],
-  ['compute_input_duration_us', 'Reading inputs in the runner.', (s) => us(s.computeInput.ns)],
-  ['compute_infer_duration_us', 'Computing in the runner.', (s) => us(s.computeInfer.ns)],
-  ['compute_output_duration_us', 'Writing outputs in the runner.', (s) => us(s.computeOutput.ns)],
-  ['cache_hit_count', 'Requests answered by an answer of before.', ({ cacheHit }) => cacheHit.count],
-  ['cache_miss_count', 'Requests that might have been, and had to be computed.', (s) => s.cacheMiss.count],
+  [
+    'compute_input_seconds_total',
+    'Reading inputs in the runner, for each request the time of its batch, seconds.',
+    ({ computeInput }) => seconds(computeInput),
+  ],
+  [
+    'compute_infer_seconds_total',
+    'Computing in the runner, for each request the time of its batch, seconds.',
+    ({ computeInfer }) => seconds(computeInfer),
+  ],
+  [
+    'compute_output_seconds_total',
+    'Writing outputs in the runner, for each request the time of its batch, seconds.',
+    ({ computeOutput }) => seconds(computeOutput),
+  ],
+  ['cache_hits_total', 'Requests answered by an answer of before.', ({ cacheHit }) => cacheHit.count],
+  [
+    'cache_misses_total',
+    'Requests that might have been, and had to be computed.',
+    ({ cacheMiss }) => cacheMiss.count,
+  ],
 ];
 
 function counter(
@@ -83,7 +101,7 @@ function counter(
 
 function failures(registry: Registry, { lives }: Served): void {
   new Counter({
-    name: 'commonwatt_inference_request_failure',
+    name: 'commonwatt_inference_request_failure_total',
     help: 'Requests without an answer. CANCELED: their callers left; OTHER: refused or failed.',
     labelNames: ['model', 'version', 'reason'],
     registers: [registry],
@@ -97,67 +115,22 @@ function failures(registry: Registry, { lives }: Served): void {
   });
 }
 
-/** Rows of each computed batch. The counts are in the statistics already; a histogram of its own would count twice. */
-class BatchSizes extends Histogram<Label | 'le'> {
-  readonly #lives: Iterable<Live>;
-  /** Never observed: what a histogram says of itself. */
-  readonly #empty: Histogram<Label | 'le'>;
-
-  constructor(registry: Registry, { lives }: Served) {
-    const help = 'Rows of the batches that were computed.';
-    const of = { name: 'commonwatt_inference_batch_size', help, labelNames: ['model', 'version'] as Label[] };
-    super({ ...of, buckets: batchSizes, registers: [registry] });
-    this.#empty = new Histogram({ ...of, buckets: batchSizes, registers: [] });
-    this.#lives = lives;
-  }
-
-  override async get() {
-    return { ...(await this.#empty.get()), values: figures(this.#lives).flatMap(batchValues) };
-  }
-
-  /** What prom-client asks for when it writes the text of a scrape. */
-  getForPromString() {
-    return this.get();
-  }
-}
-
-function batchValues({ labels, statistics: { batches } }: Figure) {
-  const metricName = 'commonwatt_inference_batch_size';
-  let sum = 0;
-  let count = 0;
-  const upTo = new Map<number, number>();
-  for (const [rows, { computeInfer }] of batches) {
-    sum += rows * computeInfer.count;
-    count += computeInfer.count;
-    const bucket = batchSizes.find((size) => rows <= size);
-    if (bucket !== undefined) upTo.set(bucket, (upTo.get(bucket) ?? 0) + computeInfer.count);
-  }
-  let below = 0;
-  const buckets = batchSizes.map((le) => {
-    below += upTo.get(le) ?? 0;
-    return { metricName: `${metricName}_bucket`, labels: { ...labels, le }, value: below };
-  });
-  return [
-    ...buckets,
-    { metricName: `${metricName}_bucket`, labels: { ...labels, le: '+Inf' }, value: count },
-    { metricName: `${metricName}_sum`, labels, value: sum },
-    { metricName: `${metricName}_count`, labels, value: count },
-  ];
-}
-
 function memory(registry: Registry, served: Served): void {
   const { lives, residency } = served;
   const registers = [registry];
   new Gauge({
     name: 'commonwatt_model_memory_bytes',
-    help: 'Held in runners by a version, estimated; nothing when it is not in memory.',
+    help: 'Held in runners by a version, estimated, bytes; nothing when it is not in memory.',
     labelNames: ['model', 'version'],
     registers,
     collect() {
       this.reset();
+      let shown = 0;
       for (const { use, place } of lives) {
         const { memoryBytes } = place.state;
-        if (memoryBytes > 0) this.inc({ model: use.model, version: String(use.version) }, memoryBytes);
+        if (memoryBytes === 0) continue;
+        shown += 1;
+        this.inc(shown <= versionsAtMost ? labelsOf(use) : otherLabels, memoryBytes);
       }
     },
   });
@@ -173,11 +146,15 @@ function memory(registry: Registry, served: Served): void {
     },
   });
   const counts: [string, string, () => number][] = [
-    ['commonwatt_model_loads', 'Models brought into memory.', () => residency.counts.loads],
-    ['commonwatt_model_unloads', 'Models taken out of memory.', () => residency.counts.unloads],
-    ['commonwatt_model_load_failures', 'Models that could not be loaded.', () => residency.counts.failures],
+    ['commonwatt_model_loads_total', 'Models brought into memory.', () => residency.counts.loads],
+    ['commonwatt_model_unloads_total', 'Models taken out of memory.', () => residency.counts.unloads],
     [
-      'commonwatt_runner_restarts',
+      'commonwatt_model_load_failures_total',
+      'Models that could not be loaded.',
+      () => residency.counts.failures,
+    ],
+    [
+      'commonwatt_runner_restarts_total',
       'Runner processes that ended by themselves or had to be ended.',
       () => served.runners().restarts,
     ],
@@ -195,16 +172,10 @@ function memory(registry: Registry, served: Served): void {
   const gauges: [string, string, () => number][] = [
     [
       'commonwatt_models_memory_bytes',
-      'Held by models in all runners, estimated.',
+      'Held by models in all runners, estimated, bytes.',
       () => residency.heldBytes,
     ],
-    ['commonwatt_models_memory_budget_bytes', 'What models may hold.', () => residency.budgetBytes],
-    [
-      'commonwatt_runners_resident_bytes',
-      'Resident memory of the runner processes.',
-      () => served.runners().processes.reduce((sum, { residentBytes }) => sum + residentBytes, 0),
-    ],
-    ['commonwatt_runners', 'Runner processes.', () => served.runners().processes.length],
+    ['commonwatt_models_memory_budget_bytes', 'What models may hold, bytes.', () => residency.budgetBytes],
   ];
   for (const [name, help, read] of gauges)
     new Gauge({
@@ -217,15 +188,21 @@ function memory(registry: Registry, served: Served): void {
     });
 }
 
+const otherLabels: Labels = { model: 'other', version: '' };
+
+function labelsOf({ model, version }: Live['use']): Labels {
+  return { model, version: String(version) };
+}
+
 /** Of every version that was asked something, oldest deployment first, so that series do not change places. */
 function figures(lives: Iterable<Live>): Figure[] {
   const own: Figure[] = [];
-  const rest = { labels: { model: 'other', version: '' }, statistics: emptyStatistics(), pending: 0 };
+  const rest = { labels: otherLabels, statistics: emptyStatistics(), pending: 0 };
   for (const { use, place, borrowed } of lives) {
     const { statistics, pending } = place;
     if (!statistics || borrowed) continue;
     if (own.length < versionsAtMost) {
-      own.push({ labels: { model: use.model, version: String(use.version) }, statistics, pending });
+      own.push({ labels: labelsOf(use), statistics, pending });
       continue;
     }
     addStatistics(rest.statistics, statistics);

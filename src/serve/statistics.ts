@@ -14,6 +14,8 @@ export interface ModelStatistics {
   inferenceCount: number;
   executionCount: number;
   success: Tally;
+  /** How many successes took up to each of `latencyBounds`, and, last, longer than all. */
+  latencies: number[];
   fail: Tally;
   queue: Tally;
   computeInput: Tally;
@@ -27,12 +29,18 @@ export interface ModelStatistics {
   batches: Map<number, { computeInput: Tally; computeInfer: Tally; computeOutput: Tally }>;
 }
 
+/** Seconds, from an answer that was kept to one that waited for its model. */
+export const latencyBounds = [
+  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
+];
+
 export function emptyStatistics(): ModelStatistics {
   return {
     lastInferenceMs: 0,
     inferenceCount: 0,
     executionCount: 0,
     success: tally(),
+    latencies: [],
     fail: tally(),
     queue: tally(),
     computeInput: tally(),
@@ -63,6 +71,7 @@ export function addStatistics(sum: ModelStatistics, other: ModelStatistics): voi
   sum.executionCount += other.executionCount;
   sum.cancelled += other.cancelled;
   for (const name of tallies) addTally(sum[name], other[name]);
+  for (const [at, count] of other.latencies.entries()) sum.latencies[at] = (sum.latencies[at] ?? 0) + count;
   for (const [rows, times] of other.batches) {
     const batch = sum.batches.get(rows) ?? emptyBatch();
     sum.batches.set(rows, batch);
@@ -107,15 +116,30 @@ export function countAnswer(
   totalMs: number,
   times: Times,
 ): void {
-  count(statistics.success, totalMs * 1e6);
+  countSuccess(statistics, totalMs);
   count(statistics.queue, queueMs * 1e6);
   countTimes(statistics, times);
 }
 
 /** A request that another's answer was used for: a kept one, or one that was under way. */
-export function countHit({ success, cacheHit }: ModelStatistics, totalMs: number): void {
-  count(success, totalMs * 1e6);
-  count(cacheHit, totalMs * 1e6);
+export function countHit(statistics: ModelStatistics, totalMs: number): void {
+  countSuccess(statistics, totalMs);
+  count(statistics.cacheHit, totalMs * 1e6);
+}
+
+/** However it came about. */
+export function countSuccess(statistics: ModelStatistics, totalMs: number): void {
+  count(statistics.success, totalMs * 1e6);
+  const { latencies } = statistics;
+  // Of a version that is never asked, none are kept.
+  while (latencies.length <= latencyBounds.length) latencies.push(0);
+  let at = 0;
+  while (at < latencyBounds.length && totalMs > (latencyBounds[at] ?? 0) * 1000) at += 1;
+  latencies[at] = (latencies[at] ?? 0) + 1;
+}
+
+export function countFailure({ fail }: ModelStatistics, totalMs: number): void {
+  count(fail, totalMs * 1e6);
 }
 
 export function countMiss({ cacheMiss }: ModelStatistics, lookupNs: number): void {

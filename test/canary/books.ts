@@ -26,13 +26,13 @@ export async function countedWhenIdle(house: House): Promise<Counted> {
       [...text.matchAll(new RegExp(`^${name}\\{([^}]*)\\} (\\S+)$`, 'gm'))]
         .filter(([, labels = '']) => labels.includes(having))
         .reduce((total, [, , value]) => total + Number(value), 0);
-    if (sum('commonwatt_inference_pending_request_count') === 0)
+    if (sum('commonwatt_inference_pending_requests') === 0)
       return {
-        inferences: sum('commonwatt_inference_count'),
-        successes: sum('commonwatt_inference_request_success'),
-        cancelled: sum('commonwatt_inference_request_failure', 'CANCELED'),
-        unloads: value('commonwatt_model_unloads'),
-        restarts: value('commonwatt_runner_restarts'),
+        inferences: sum('commonwatt_inference_rows_total'),
+        successes: sum('commonwatt_inference_request_success_total'),
+        cancelled: sum('commonwatt_inference_request_failure_total', 'CANCELED'),
+        unloads: value('commonwatt_model_unloads_total'),
+        restarts: value('commonwatt_runner_restarts_total'),
         heldBytes: value('commonwatt_models_memory_bytes'),
       };
     if (tries > 100) throw new Error('requests are still waiting 10 s after the last caller has gone');

@@ -4,6 +4,7 @@ import http from 'node:http';
 import http2 from 'node:http2';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { lintMetrics } from '../telemetry/lint-metrics.ts';
 import { inferOnce, inferStream } from './grpc-call.ts';
 import { callAgainAndAgain, type Outcome } from './load.ts';
 import { type ExampleServer, runCommand, spawnProgram, startExampleServer } from './server.ts';
@@ -151,6 +152,24 @@ describe.each(['2', '1'])('with %s gateways', (gateways) => {
     expect(said.runner).toMatch(/^pid \d+: .* resident; acme\/digits:1$/);
     expect(said['model memory']).toMatch(/^models hold .*B of .*B$/);
     expect(said.deployments).toBe('1 ready');
+  });
+
+  it('metrics are in order, and know each process', async () => {
+    const text = await (await fetch(`${server.baseUrl}/metrics`)).text();
+    expect(lintMetrics(text)).toEqual([]);
+    expect(text).toMatch(/^commonwatt_processes\{process="runner"\} [1-9]/m);
+    expect(text).toContain(`commonwatt_processes{process="door"} ${gateways === '1' ? 0 : gateways}\n`);
+    for (const process of ['server', 'runner', ...(gateways === '1' ? [] : ['door'])]) {
+      expect(text).toMatch(
+        new RegExp(`^commonwatt_process_cpu_seconds_total\\{process="${process}"\\} [0-9.]*[1-9]`, 'm'),
+      );
+      expect(text).toMatch(
+        new RegExp(`^commonwatt_process_resident_memory_bytes\\{process="${process}"\\} [1-9]`, 'm'),
+      );
+    }
+    expect(text).toMatch(
+      /^commonwatt_inference_request_duration_seconds_count\{model="acme\/digits",version="1"\} [1-9]/m,
+    );
   });
 
   it('SIGTERM: not ready at once, answering as before for the grace, then every answer and exit 0', async () => {
