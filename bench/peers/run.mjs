@@ -64,7 +64,7 @@ for (const name of chosen) {
   try {
     await sections[name]();
   } catch (error) {
-    notMeasured.push(`${name}: ${error.message}`);
+    leaveOut(name, error);
   }
 }
 await product.stop();
@@ -161,7 +161,7 @@ async function beside(own, names, workload, options) {
       const few = /KServe|MLServer/.test(name) && options.raw ? { connections: [64] } : {};
       started.push({ ...peer, ...few, reference });
     } catch (error) {
-      notMeasured.push(`${workload.model}, ${name}: ${error.message}`);
+      leaveOut(`${workload.model}, ${name}`, error);
     }
   }
   try {
@@ -181,7 +181,7 @@ async function grpc() {
     peer = await startPeer('Triton (Python back end), binary', { workload, file: workload.file, scratch });
     also.push('--also', `Triton (Python back end)=127.0.0.1:${peer.grpcPort}/example,${peer.pids[0]}`);
   } catch (error) {
-    notMeasured.push(`gRPC, Triton: ${error.message}`);
+    leaveOut('gRPC, Triton', error);
   }
   await script('../grpc.mjs', ['--connections', (connections ?? [1, 64]).join(','), ...also]);
   await peer?.stop();
@@ -193,6 +193,11 @@ async function script(file, args) {
   const child = spawn(process.execPath, all, { stdio: ['ignore', 'inherit', 'inherit'] });
   const code = await new Promise((resolve) => child.once('exit', resolve));
   if (code !== 0) notMeasured.push(`${file.slice(3)} ended with ${code}`);
+}
+
+function leaveOut(what, { message }) {
+  say(`  ${what}: ${message}`);
+  notMeasured.push(`${what}: ${message.split('\n')[0]}`);
 }
 
 function say(text) {
