@@ -133,11 +133,14 @@ describe('the page, for a caller of another organisation', () => {
     );
   });
 
-  it('fits a telephone', async () => {
+  it.each(['consumer', 'owner'] as const)('fits a telephone (%s)', async (who) => {
     await visit(
-      server.example.consumer.apiKey,
+      server.example[who].apiKey,
       async (page) => {
         await page.locator('.baselines').waitFor();
+        await page.getByRole('rowheader', { name: 'acme/digits:1' }).waitFor();
+        for (const settings of await page.getByText('Settings', { exact: true }).all())
+          await settings.click();
         expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
         await page.screenshot({ path: `${results}page-narrow.png`, fullPage: true });
       },

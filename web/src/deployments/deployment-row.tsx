@@ -42,10 +42,12 @@ export function DeploymentRow({ deployment, server, action, onStop }: Props) {
         ) : (
           <span className="quiet">its owner’s</span>
         )}
-        {settings && action && (
-          <Actions deployment={deployment} server={server} action={action} onStop={onStop} />
-        )}
       </td>
+      {action && (
+        <td>
+          {settings && <Actions deployment={deployment} server={server} action={action} onStop={onStop} />}
+        </td>
+      )}
     </tr>
   );
 }
@@ -78,7 +80,7 @@ function Actions({ deployment, server, action, onStop }: Props & { action: Actio
   const load = () =>
     action.start({ busy: `Loading ${name}…`, done: `${name} is in memory.` }, () => server.serve(name));
   return (
-    <div className="row actions">
+    <div className="row changes">
       {state !== 'ready' && state !== 'loading' && (
         <ActionButton text={state === 'idle' ? 'Load' : 'Try again'} name={name} busy={busy} onClick={load} />
       )}

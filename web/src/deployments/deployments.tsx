@@ -28,6 +28,7 @@ export function DeploymentsSection({ server, who, onChange }: Props) {
     () => deployments.data && servedNow(deployments.data, counts.data ?? []),
     [deployments.data, counts.data],
   );
+  const mayChange = who.role !== 'member';
   const toStop = listed?.find(({ id }) => id === stopping);
   return (
     <section className="card" aria-labelledby="deployments-title">
@@ -53,6 +54,7 @@ export function DeploymentsSection({ server, who, onChange }: Props) {
                 <th scope="col">Memory</th>
                 <th scope="col">Answered since the start</th>
                 <th scope="col">How it is served</th>
+                {mayChange && <th scope="col">Change it</th>}
               </tr>
             </thead>
             <tbody>
@@ -61,7 +63,7 @@ export function DeploymentsSection({ server, who, onChange }: Props) {
                   key={deployment.id}
                   deployment={deployment}
                   server={server}
-                  action={who.role === 'member' ? null : action}
+                  action={mayChange ? action : null}
                   onStop={() => setStopping(deployment.id)}
                 />
               ))}
