@@ -11,6 +11,8 @@ export interface GrpcOutcome {
   /** As gRPC numbers it; undefined: none came. */
   status: string | undefined;
   requestId: string;
+  /** The caller's own. */
+  echoed: string | undefined;
   model: string | undefined;
   /** The server did not take it, so it may be sent again elsewhere (REFUSED_STREAM). */
   refused: boolean;
@@ -43,6 +45,7 @@ function outcomeOf(stream: ClientHttp2Stream, chunks: Buffer[]): Promise<GrpcOut
   const outcome: GrpcOutcome = {
     status: undefined,
     requestId: '',
+    echoed: undefined,
     model: undefined,
     refused: false,
     error: undefined,
@@ -51,6 +54,7 @@ function outcomeOf(stream: ClientHttp2Stream, chunks: Buffer[]): Promise<GrpcOut
     if (headers['grpc-status'] !== undefined) outcome.status = String(headers['grpc-status']);
     if (headers['x-commonwatt-request-id'] !== undefined)
       outcome.requestId = String(headers['x-commonwatt-request-id']);
+    if (headers['x-request-id'] !== undefined) outcome.echoed = String(headers['x-request-id']);
   };
   stream.on('response', read);
   stream.on('trailers', read);

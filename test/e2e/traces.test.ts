@@ -120,6 +120,29 @@ describe('a trace', () => {
     expect(doorOf).toBeDefined();
   });
 
+  it('links a batch to every request in it, and each request to its batch', async () => {
+    const together = Array.from({ length: 32 }, newTrace);
+    await Promise.all(together.map(({ traceparent }) => infer({ traceparent, 'cache-control': 'no-store' })));
+    const ids = new Set(together.map(({ traceId }) => traceId));
+    const all = await collector
+      .until((spans) => named(spans, 'infer').filter(({ traceId }) => ids.has(traceId)).length === 32)
+      .then((spans) => spans.filter(({ traceId }) => ids.has(traceId)));
+    const batches = named(all, 'batch');
+    const calls = new Set(named(all, 'infer').map(({ spanId }) => spanId));
+    expect(batches.length).toBeLessThan(32);
+    for (const { links, attributes } of batches) {
+      expect(links.length).toBe(attributes['commonwatt.batch.requests']);
+      expect(links.length).toBe(attributes['commonwatt.batch.rows']);
+    }
+    const linked = batches.flatMap(({ links }) => links.map(({ spanId }) => spanId));
+    expect(linked.length).toBe(32);
+    expect(new Set(linked)).toEqual(calls);
+    for (const { traceId, links } of named(all, 'computed')) {
+      const batch = batches.find(({ spanId }) => spanId === links[0]?.spanId);
+      expect(batch?.links.some((link) => link.traceId === traceId)).toBe(true);
+    }
+  });
+
   it('says what was used again', async () => {
     const same = numbers();
     for (let times = 0; times < 3; times++) await infer({}, same);
@@ -168,6 +191,7 @@ describe('a trace', () => {
       'rpc.method': method,
       'rpc.response.status_code': 'OK',
       'commonwatt.request_id': requestId,
+      'rpc.request.metadata.x-request-id': ['theirs-2'],
     });
     expect(only(spans, 'infer').parentSpanId).toBe(root.spanId);
     expect(only(spans, 'compute').resource['service.name']).toBe('commonwatt');
@@ -205,8 +229,15 @@ it('speaks protobuf, from the server alone, and sends what is left when it stops
 async function inferByGrpc(traceparent: string): Promise<string> {
   const session = http2.connect(`http://${server.example.grpcAddress}`);
   const authorization = `Bearer ${server.example.owner.apiKey}`;
-  const { status, requestId, model } = await inferOnce(session, { authorization, traceparent });
+  const own = { traceparent, 'x-request-id': 'theirs-2' };
+  const { requestId, ...told } = await inferOnce(session, { authorization, ...own });
+  expect(told).toMatchObject({ status: '0', model: 'acme/digits', echoed: 'theirs-2' });
+  // Of a refusal, too.
+  const refused = await inferOnce(session, {
+    authorization: 'Bearer cw_wrong',
+    'x-request-id': 'theirs-2',
+  });
+  expect(refused).toMatchObject({ status: '16', echoed: 'theirs-2' });
   session.close();
-  expect({ status, model }).toEqual({ status: '0', model: 'acme/digits' });
   return requestId;
 }

@@ -10,6 +10,7 @@ import { CommonwattError } from '../../errors.ts';
 import type { Span } from '../../telemetry/traces.ts';
 import { peerHeader } from '../peer.ts';
 import { type ErrorLog, errorAnswer } from '../problem.ts';
+import { requestIds } from '../request-ids.ts';
 import { traceOf } from '../traced.ts';
 
 /** `body`: when it has been read already. */
@@ -26,6 +27,7 @@ const ownOfConnection = new Set([
 ]);
 
 export function passOnTo(socketPath: string, log: ErrorLog): PassOn {
+  const newRequestId = requestIds();
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, maxFreeSockets: 32 });
   return (request, response, body) => {
     const { method, url = '/' } = request;
@@ -41,7 +43,7 @@ export function passOnTo(socketPath: string, log: ErrorLog): PassOn {
       answer.pipe(response);
       answer.on('error', () => response.destroy());
     });
-    upstream.on('error', (error) => refuse(error, request, response, log));
+    upstream.on('error', (error) => refuse(error, request, response, newRequestId(), log));
     response.once('close', () => {
       if (!response.writableFinished) upstream.destroy();
     });
@@ -77,7 +79,13 @@ function withoutOwn(raw: readonly string[]): string[] {
 }
 
 /** After the answer has begun nothing more can be said than by cutting it short. */
-function refuse(cause: Error, request: IncomingMessage, response: ServerResponse, log: ErrorLog): void {
+function refuse(
+  cause: Error,
+  request: IncomingMessage,
+  response: ServerResponse,
+  requestId: string,
+  log: ErrorLog,
+): void {
   if (response.headersSent || response.destroyed) {
     if (!response.writableFinished) response.destroy();
     return;
@@ -87,8 +95,9 @@ function refuse(cause: Error, request: IncomingMessage, response: ServerResponse
     retryAfterS: 1,
     cause,
   });
-  const { status, headers, body } = errorAnswer(error, request.url ?? '', '', log);
+  const { status, headers, body } = errorAnswer(error, request.url ?? '', requestId, log);
+  const own = { ...headers, 'x-commonwatt-request-id': requestId };
   response
-    .writeHead(status, { ...headers, connection: 'close', 'content-length': Buffer.byteLength(body) })
+    .writeHead(status, { ...own, connection: 'close', 'content-length': Buffer.byteLength(body) })
     .end(body);
 }

@@ -15,7 +15,7 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { CommonwattError } from '../../errors.ts';
 import { traces } from '../../telemetry/traces.ts';
 import { bearerKey } from '../guard.ts';
-import { requestIds } from '../request-ids.ts';
+import { echoedRequestId, requestIds } from '../request-ids.ts';
 import { traceGrpc } from '../traced.ts';
 import type { InferenceHouse } from './answer.ts';
 import { type GrpcLog, hangUpAfterwards, refusalOf, refuse } from './grpc-errors.ts';
@@ -133,6 +133,8 @@ function doorman(house: InferenceHouse, log: GrpcLog, stopping: AbortSignal): On
   return (stream, headers) => {
     const requestId = newRequestId();
     if (traces.active) traceGrpc(stream, headers, requestId, spoken(headers[':path']));
+    const theirs = echoedRequestId(headers['x-request-id']);
+    if (theirs !== undefined) echo(stream, theirs);
     // Callers break off as they please; what was theirs ends by `close`.
     stream.on('error', () => {});
     const fail = (error: unknown) => {
@@ -163,6 +165,12 @@ function doorman(house: InferenceHouse, log: GrpcLog, stopping: AbortSignal): On
       fail(error);
     }
   };
+}
+
+/** Whoever answers, the caller's own id is in the answer. */
+function echo(stream: ServerHttp2Stream, theirs: string): void {
+  const respond = stream.respond.bind(stream);
+  stream.respond = (headers, options) => respond({ ...headers, 'x-request-id': theirs }, options);
 }
 
 function checkCall(headers: IncomingHttpHeaders): void {
