@@ -35,13 +35,13 @@ export async function closedLoop({ url, bodies, headers, connections, seconds, p
   };
 }
 
-/** Answers come in bursts: from the last of one burst to the last of another, which a gap longer than the mean shows. */
+/** Answers come in bursts: from the last of one burst to the last of another; within a burst the gaps are far below their mean. */
 function betweenBatches({ seen, from, until }) {
   const gap = (index) => seen[index + 1].at - seen[index].at;
   const mean = (seen.at(-1).at - seen[0].at) / (seen.length - 1);
   const ends = [...seen.keys()].filter(
     (index) =>
-      index < seen.length - 1 && seen[index].at >= from && seen[index].at <= until && gap(index) >= mean,
+      index < seen.length - 1 && seen[index].at >= from && seen[index].at <= until && gap(index) >= mean / 2,
   );
   if (ends.length < 2) throw new Error('the window is shorter than two batches: give it more seconds');
   return seen.slice(ends[0], ends.at(-1) + 1);

@@ -47,7 +47,8 @@ async function once(contender, { count, seconds, slow, raw }) {
   if (!raw) return { ...seen, cpuPer1000 };
   const batch = (after.rows - before.rows) / (after.runs - before.runs);
   const limit = await raw(Math.max(1, Math.round(batch)), Math.min(1, seconds));
-  return { ...seen, cpuPer1000, batch, efficiency: seen.perSecond / limit.perSecond };
+  const ofRaw = { rate: seen.perSecond / limit.perSecond, cpu: limit.cpuPer1000 / cpuPer1000 };
+  return { ...seen, cpuPer1000, batch, ofRaw };
 }
 
 /**
@@ -64,8 +65,8 @@ async function quiet(pids) {
 }
 
 function header(raw) {
-  const batches = raw ? ' rows a batch | of the raw session |' : '';
-  return `\n| connections | server | requests/s | p50 ms | p99 ms | CPU-s per 1,000 | failed | ours to it: requests/s | CPU |${batches}\n|${'---|'.repeat(raw ? 11 : 9)}`;
+  const batches = raw ? ' rows a batch | of the raw session: rows/s | CPU |' : '';
+  return `\n| connections | server | requests/s | p50 ms | p99 ms | CPU-s per 1,000 | failed | ours to it: requests/s | CPU |${batches}\n|${'---|'.repeat(raw ? 12 : 9)}`;
 }
 
 function line(count, { name, reference }, results, raw) {
@@ -85,12 +86,13 @@ function line(count, { name, reference }, results, raw) {
     ratio('perSecond'),
     ratio('cpuPer1000'),
   ];
-  if (raw) {
-    const known = results.get(name)[0].batch !== undefined;
-    cells.push(
-      known ? of(name, 'batch').toFixed(1) : '',
-      known ? `${(100 * of(name, 'efficiency')).toFixed(0)} %` : '',
-    );
-  }
+  if (raw) cells.push(...batchCells(results.get(name)));
   return `| ${cells.join(' | ')} |`;
+}
+
+/** What others batch is not known. */
+function batchCells(seen) {
+  if (!seen[0].ofRaw) return ['', '', ''];
+  const percent = (field) => `${(100 * median(seen.map(({ ofRaw }) => ofRaw[field]))).toFixed(0)} %`;
+  return [median(seen.map(({ batch }) => batch)).toFixed(1), percent('rate'), percent('cpu')];
 }
