@@ -10,7 +10,7 @@ import type { Terminal } from './terminal.ts';
 
 export { processTerminal } from './terminal.ts';
 
-const version = '0.1.0';
+const version = '0.2.0';
 
 interface CommandFile {
   define(command: Command, terminal: Terminal): void;
