@@ -25,8 +25,8 @@ import { cancelled, deadlineExceeded, type Reject, type Resolve, Waiting } from 
 
 export interface BatchTarget {
   use: ModelUse;
-  /** False when the model's first dimension is fixed: each request is then computed alone. */
-  batchable: boolean;
+  /** False: each request is computed alone. Known for certain when a copy is in memory. */
+  readonly batchable: boolean;
   settings: DeploymentSettings;
   /** Which version answers: kept answers and refused requests are of this version only. */
   versionId?: string;

@@ -24,16 +24,15 @@ interface ComputingOptions {
 
 export class Computing {
   readonly #options: ComputingOptions;
-  #batchable: boolean;
+  #isRowForRow = true;
 
   constructor(options: ComputingOptions) {
     this.#options = options;
-    this.#batchable = options.target.batchable;
   }
 
   /** False: one request at a time. */
   get batchable(): boolean {
-    return this.#batchable;
+    return this.#isRowForRow && this.#options.target.batchable;
   }
 
   /** Throws only when the runner died. */
@@ -51,14 +50,14 @@ export class Computing {
       return;
     }
     this.#options.pace.computed(rows, performance.now() - startedAt);
-    if (this.#batchable && !rowForRow(computed.outputs, rows)) {
-      this.#batchable = false;
+    if (this.batchable && !rowForRow(computed.outputs, rows)) {
+      this.#isRowForRow = false;
       this.#options.log?.warn(
         { model: `${this.#options.target.use.model}:${this.#options.target.use.version}`, rows },
         'this model does not answer a row for each row: from now on its requests are computed one by one',
       );
     }
-    if (!this.#batchable && batch.length > 1) return this.#oneByOne(batch);
+    if (!this.batchable && batch.length > 1) return this.#oneByOne(batch);
     this.#deliver(batch, rows, computed, startedAt);
   }
 

@@ -4,7 +4,8 @@ import type { ModelSignature } from '../models/models.ts';
 import { Batcher, type BatcherOptions, type BatchTarget } from './batcher.ts';
 import type { Place } from './place.ts';
 import { type Residency, Resident } from './residency.ts';
-import type { ReplicaSpec } from './runner/replica.ts';
+import { mixesRows } from './row-mixing.ts';
+import type { Replica, ReplicaSpec } from './runner/replica.ts';
 import type { Engine, LoadState, ServedVersion } from './serve.ts';
 import { emptyStatistics, type ModelStatistics } from './statistics.ts';
 import { warmUp } from './warm-up.ts';
@@ -25,18 +26,24 @@ export class ReplicaPlace implements Place {
   #served: ServedVersion;
   #engine: Batcher | undefined;
   #statistics: ModelStatistics | undefined;
+  /** Undefined: not known (yet). */
+  #mixesRows: boolean | undefined;
 
   /** `before`: a place that this one follows, whose figures it goes on with. */
   constructor(parts: ReplicaPlaceParts, served: ServedVersion, before?: ReplicaPlace) {
     this.#parts = parts;
     this.#served = served;
     this.#statistics = before ? before.#statistics : undefined;
+    this.#mixesRows = before ? before.#mixesRows : undefined;
     this.#resident = new Resident({
       spec: specOf(parts, served),
       artifactBytes: parts.artifactBytes,
       pinned: served.settings.pinned,
       idleUnloadS: served.settings.idleUnloadS,
-      warmUp: (replica) => warmUp(replica, served.signature, this.#warmUpSizes()),
+      warmUp: async (replica) => {
+        await warmUp(replica, served.signature, this.#warmUpSizes());
+        await this.#tryRows(replica);
+      },
       pending: () => this.pending,
       onUnloaded: () => {
         if (this.#engine?.pending === 0) this.#engine = undefined;
@@ -106,6 +113,21 @@ export class ReplicaPlace implements Place {
     return pids.map((runnerPid) => ({ runnerPid, memoryBytes: heldBytes / pids.length }));
   }
 
+  /** Once: what a version does with rows does not change. */
+  async #tryRows(replica: Replica): Promise<void> {
+    const { format, signature, deterministic } = this.#served;
+    // Pipelines take each text or picture by itself; what is drawn at random is never alike.
+    if (this.#mixesRows !== undefined || format === 'pipeline' || !deterministic) return;
+    if (!isBatchable(signature)) return;
+    this.#mixesRows = await mixesRows(replica, signature);
+    if (!this.#mixesRows) return;
+    const { use, log } = this.#parts;
+    log?.warn(
+      { model: `${use.model}:${use.version}` },
+      'what this model answers for a row depends on the rows beside it: its requests are computed one by one',
+    );
+  }
+
   #warmUpSizes(): number[] {
     const { warmUpBatchSizes, maxBatchSize = this.#parts.maxBatchSize } = this.#served.settings;
     return warmUpBatchSizes.filter((rows) => rows <= maxBatchSize);
@@ -116,9 +138,12 @@ export class ReplicaPlace implements Place {
     const { settings, signature, versionId, deterministic } = this.#served;
     this.#statistics ??= emptyStatistics();
     const resident = this.#resident;
+    const place = this;
     const target: BatchTarget = {
       use,
-      batchable: isBatchable(signature),
+      get batchable() {
+        return place.#mixesRows !== true && isBatchable(signature);
+      },
       settings,
       versionId,
       deterministic,

@@ -189,11 +189,11 @@ export class Caller {
     else this.#refused(ask, statusOf(code, message), message, requestId);
   }
 
-  /** Up to sixteen requests at once, each judged by its id. */
+  /** Many requests at once, each judged by its id. */
   async #stream(): Promise<void> {
     const { organisation, tally } = this.#options;
     const asks = new Map<string, Ask>();
-    const requests = Array.from({ length: 1 + Math.trunc(Math.random() * 16) }, (_, index) => {
+    const requests = Array.from({ length: 1 + Math.trunc(Math.random() * 40) }, (_, index) => {
       const ask = this.#ask();
       const id = `${this.#mark}${this.#count}-${index}`;
       asks.set(id, ask);

@@ -68,7 +68,7 @@ describe.skipIf(process.platform !== 'linux')('each of many answers', () => {
 async function load(house: House, tally: Tally) {
   const chaos = new AbortController();
   const began = performance.now();
-  const chaosDone = makeChaos(house, { tally, killEveryMs: isLong ? 8000 : 4000, signal: chaos.signal });
+  const chaosDone = makeChaos(house, { tally, pace: isLong ? 4 : 1, signal: chaos.signal });
   const more = () => tally.answers.size < answers / 2 && performance.now() - began < longestMs;
   const resident: number[] = [];
   const watch = setInterval(

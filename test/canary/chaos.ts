@@ -29,15 +29,15 @@ const changes: readonly [GivenSettings, GivenSettings][] = [
   ],
 ];
 
-/** Goes on until `signal`; what fails is a violation, since an owner may do all this at any time. */
+/** `pace`: 1 is as busy as it gets, 2 half of that. Goes on until `signal`; what fails is a violation, since an owner may do all this at any time. */
 export async function makeChaos(
   house: House,
-  { tally, killEveryMs, signal }: { tally: Tally; killEveryMs: number; signal: AbortSignal },
+  { tally, pace, signal }: { tally: Tally; pace: number; signal: AbortSignal },
 ): Promise<Done> {
   const done: Done = { kills: 0, moves: 0, changes: 0, grants: 0 };
   const each = async (pauseMs: number, act: () => Promise<void> | void) => {
     while (!signal.aborted) {
-      await sleep(pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {});
+      await sleep(pace * pauseMs * (0.5 + Math.random()), undefined, { signal }).catch(() => {});
       if (signal.aborted) return;
       try {
         await act();
@@ -47,7 +47,7 @@ export async function makeChaos(
     }
   };
   await Promise.all([
-    each(killEveryMs, () => {
+    each(4000, () => {
       const pids = runnerPids(house);
       const pid = pids[Math.trunc(Math.random() * pids.length)];
       if (pid === undefined) return;

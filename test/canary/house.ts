@@ -108,6 +108,7 @@ export async function openHouse({ gateways, limit, env = {} }: HouseOptions): Pr
     { model: 'acme/words', kind: 'words', wavering: true },
     { model: 'acme/weighed', kind: 'weighed' },
     { model: 'acme/line', kind: 'line' },
+    { model: 'acme/running', kind: 'running' },
     { model: 'acme/single', kind: 'single', limited: true },
   ];
   beta.forbidden = ['gamma/words'];
@@ -115,6 +116,7 @@ export async function openHouse({ gateways, limit, env = {} }: HouseOptions): Pr
     { model: 'gamma/words', kind: 'words' },
     { model: 'acme/weighed', kind: 'weighed' },
     { model: 'acme/line', kind: 'line' },
+    { model: 'acme/running', kind: 'running' },
   ];
   gamma.forbidden = ['acme/words', 'acme/single'];
   const grant = (model: string, organisation: string, requests?: number) =>
@@ -125,7 +127,7 @@ export async function openHouse({ gateways, limit, env = {} }: HouseOptions): Pr
     });
   const wavering = await grant('acme/words', 'beta');
   for (const organisation of ['beta', 'gamma'])
-    for (const model of ['acme/weighed', 'acme/line']) await grant(model, organisation);
+    for (const model of ['acme/weighed', 'acme/line', 'acme/running']) await grant(model, organisation);
   const limited = await grant('acme/single', 'beta', limit);
   return {
     baseUrl,

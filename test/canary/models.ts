@@ -58,6 +58,16 @@ export const kinds = {
     input: (rows, canary) => tensor('x', 'INT64', rows, 4, () => canary.number()),
     outputs: (input) => [{ ...input, name: 'y' }],
   },
+  /** Adds up rows from the first to each: laid together, callers would get sums of each other's. */
+  running: {
+    artifacts: [runningModel()],
+    rowsAtMost: 6,
+    input: (rows, canary) => tensor('x', 'FP32', rows, 1, () => canary.number()),
+    outputs: (input) => {
+      let sum = 0;
+      return [{ ...input, name: 'y', values: input.values.map((value) => (sum += Number(value))) }];
+    },
+  },
   /** Each version multiplies by a number of its own. */
   line: {
     artifacts: factors.map(lineModel),
@@ -117,5 +127,14 @@ function lineModel(factor: number): Uint8Array {
     outputs: [['y', 'FP32', [-1, 1]]],
     nodes: [{ op: 'Mul', inputs: ['x', 'factor'], outputs: ['y'] }],
     floats: { factor: { shape: [1], values: Float32Array.of(factor) } },
+  });
+}
+
+function runningModel(): Uint8Array {
+  return onnxModel({
+    inputs: [['x', 'FP32', [-1, 1]]],
+    outputs: [['y', 'FP32', [-1, 1]]],
+    nodes: [{ op: 'CumSum', inputs: ['x', 'rows'], outputs: ['y'] }],
+    integers: { rows: { shape: [], values: [0n] } },
   });
 }

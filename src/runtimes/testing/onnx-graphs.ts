@@ -138,6 +138,19 @@ export function addModel(datatype: Datatype): Uint8Array {
   });
 }
 
+/** A recurrent layer as frameworks export it with the sequence first: its rows are moments, of any number. */
+export function timeFirstModel(): Uint8Array {
+  return onnxModel({
+    inputs: [['x', 'FP32', [-1, 1, 2]]],
+    outputs: [['y', 'FP32', [-1, 1, 1, 2]]],
+    nodes: [{ op: 'RNN', inputs: ['x', 'w', 'r'], outputs: ['y'], attributes: { hidden_size: 2 } }],
+    floats: {
+      w: { shape: [1, 2, 2], values: Float32Array.of(0.5, -0.3, 0.2, 0.4) },
+      r: { shape: [1, 2, 2], values: Float32Array.of(0.6, 0.1, -0.2, 0.5) },
+    },
+  });
+}
+
 /**
  * Adds 1 to `x` as often as `n` says: as slow as a request asks for, so also a computation that never ends.
  */
