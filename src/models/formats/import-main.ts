@@ -10,11 +10,11 @@ import { CommonwattError } from '../../errors.ts';
 import { endWithParent } from '../../serve/runner/orphan.ts';
 import type { ModelSignature } from '../models.ts';
 import { type FormatLimits, inspectArtifact } from './formats.ts';
-import { receiveFrame, sendFrame } from './import-frames.ts';
+import { type ImportFrame, receiveFrame, sendFrame } from './import-frames.ts';
 import type { ImportReply } from './import-process.ts';
 
 /** With a large artifact it works behind whoever serves requests; with a small one it is done before that matters. */
-const niceness = 10;
+const niceness = 5;
 const largeBytes = 4 * 1024 * 1024;
 const maxSignature = 1024 * 1024;
 
@@ -56,6 +56,13 @@ function refusal(error: unknown): ImportReply {
   return { error: { code, message, where, hint } };
 }
 
+function answerTo({ head, bytes }: ImportFrame): Promise<[ImportReply, Uint8Array]> {
+  return read(bytes, head as Partial<FormatLimits>).catch((error: unknown) => [
+    refusal(error),
+    new Uint8Array(),
+  ]);
+}
+
 endWithParent(process.argv);
 goFirst();
 const gateway = new Socket({ fd: 3, readable: true, writable: true });
@@ -63,10 +70,12 @@ gateway.on('error', () => process.exit());
 for (;;) {
   const frame = await receiveFrame(gateway, Number.MAX_SAFE_INTEGER);
   if (!frame) break;
-  if (frame.bytes.length > largeBytes) setPriority(niceness);
-  const [reply, onnx] = await read(frame.bytes, frame.head as Partial<FormatLimits>).catch(
-    (error: unknown): [ImportReply, Uint8Array] => [refusal(error), new Uint8Array()],
-  );
-  sendFrame(gateway, reply, onnx);
+  const large = frame.bytes.length > largeBytes;
+  if (large) setPriority(niceness);
+  const answer = await answerTo(frame);
+  // Here it is not needed any more, and the gateway is about to hold the answer as well.
+  frame.bytes = Buffer.alloc(0);
+  if (large) global.gc?.();
+  sendFrame(gateway, ...answer);
 }
 gateway.end();

@@ -106,14 +106,14 @@ it('outlives a file that fills the heap, and reads the next one', async () => {
 });
 
 it.runIf(process.platform === 'linux')('ends what grows beyond its memory', async () => {
-  await expect(inspectApart(raw(64), { residentBytes: 90 * 2 ** 20 })).rejects.toMatchObject({
+  await expect(inspectApart(raw(64), { residentBytes: 90 * 2 ** 20, heapMb: 901 })).rejects.toMatchObject({
     code: 'PAYLOAD_TOO_LARGE',
     message: expect.stringMatching(/\d+ MiB were not enough/),
   });
 });
 
 it('ends what takes too long', async () => {
-  await expect(inspectApart(raw(64), { deadlineMs: 20 })).rejects.toMatchObject({
+  await expect(inspectApart(raw(64), { deadlineMs: 20, heapMb: 902 })).rejects.toMatchObject({
     code: 'CORRUPT_MODEL',
     message: expect.stringContaining('takes longer'),
   });

@@ -14,6 +14,7 @@ import { residentBytesOf } from '../../serve/runner/resident.ts';
 import type { InspectedArtifact } from '../registry.ts';
 import type { FormatLimits } from './formats.ts';
 import { receiveFrame, sendFrame } from './import-frames.ts';
+import { computedMsOf } from './import-time.ts';
 
 /** A TypeScript child cannot be started on Node 20: from the sources (tests), the built one is used. */
 const entry = fileURLToPath(
@@ -27,6 +28,7 @@ export interface ImportLimits {
   heapMb: number;
   /** Of the whole process, looked at ten times a second. */
   residentBytes: number;
+  /** Of computing, where the system tells it: a busy machine is no fault of the file. */
   deadlineMs: number;
   formats: Partial<FormatLimits>;
 }
@@ -66,6 +68,8 @@ function specSchema() {
 
 const maxOnnxBytes = 2 ** 32;
 const lookMs = 100;
+/** By the clock it may take so many times as long as it may compute. */
+const busyTimes = 10;
 const lastWordsBytes = 8192;
 /** Each of them holds its artifact in memory. */
 const maxWaiting = 32;
@@ -104,11 +108,13 @@ async function myTurn(): Promise<void> {
 
 /** Reading 200 MB takes some seconds; it is in memory up to four times. */
 function limitsFor(size: number): ImportLimits {
+  const deadlineMs = 60_000 + size / 4000;
   return {
     heapMb: 1024,
     residentBytes: 1.5 * 2 ** 30 + 6 * size,
-    deadlineMs: 60_000 + size / 4000,
-    formats: {},
+    deadlineMs,
+    // Parts of it go by the clock.
+    formats: { deadlineMs: busyTimes * deadlineMs },
   };
 }
 
@@ -186,14 +192,13 @@ class Reader {
   readonly #exited: Promise<NodeJS.Signals | null>;
   alive = true;
   #look: NodeJS.Timeout | undefined;
-  #deadline: NodeJS.Timeout | undefined;
   /** Why we ended it. */
   #ended: CommonwattError | undefined;
   #lastWords = '';
 
   constructor(heapMb: number) {
     this.heapMb = heapMb;
-    const options = [`--max-old-space-size=${heapMb}`, '--max-semi-space-size=16'];
+    const options = [`--max-old-space-size=${heapMb}`, '--max-semi-space-size=16', '--expose-gc'];
     const [command, args] = endingWithUs(process.execPath, [...options, entry]);
     // Of the environment it gets what finds programs, and no secret.
     const env = Object.fromEntries(['PATH', 'SystemRoot'].map((name) => [name, process.env[name]]));
@@ -218,22 +223,29 @@ class Reader {
     });
   }
 
-  guard({ deadlineMs, residentBytes }: ImportLimits): void {
+  guard(limits: ImportLimits): void {
     this.#handles('ref');
-    this.#deadline = setTimeout(
-      () => this.#kill(broken(`reading it takes longer than ${Math.round(deadlineMs / 1000)} s`)),
-      deadlineMs,
-    );
+    const began = performance.now();
+    const before = computedMsOf(this.#pid);
     this.#look = setInterval(() => {
-      const resident = residentBytesOf(this.#child.pid ?? 0) ?? 0;
-      if (resident > residentBytes)
+      const took = performance.now() - began;
+      const computed = computedMsOf(this.#pid);
+      const worked = computed === undefined || before === undefined ? took : computed - before;
+      const resident = residentBytesOf(this.#pid) ?? 0;
+      if (worked > limits.deadlineMs)
+        this.#kill(broken(`reading it takes longer than ${Math.round(limits.deadlineMs / 1000)} s`));
+      else if (took > busyTimes * limits.deadlineMs) this.#kill(tooBusy());
+      else if (resident > limits.residentBytes)
         this.#kill(tooMuch(`${Math.round(resident / 2 ** 20)} MiB were not enough`));
     }, lookMs);
   }
 
+  get #pid(): number {
+    return this.#child.pid ?? 0;
+  }
+
   /** Waits for the next artifact, and keeps nobody from ending. */
   rest(): void {
-    clearTimeout(this.#deadline);
     clearInterval(this.#look);
     this.#handles('unref');
   }
@@ -252,12 +264,7 @@ class Reader {
     if (this.#ended) return this.#ended;
     if (/heap out of memory|allocation failed/i.test(this.#lastWords))
       return tooMuch('its heap was full', cause);
-    if (signal === 'SIGKILL')
-      return new CommonwattError('OVERLOADED', 'the process that read the artifact was ended from outside', {
-        hint: 'see that the machine has memory to spare, then import it again',
-        retryAfterS: 30,
-        cause,
-      });
+    if (signal === 'SIGKILL') return tooBusy(cause);
     if (signal !== null && signal !== 'SIGTERM') return broken(`it breaks the reader (${signal})`, cause);
     return new CommonwattError('INTERNAL', 'the artifact could not be read', {
       cause: new Error(this.#lastWords || 'the process ended without an answer', { cause }),
@@ -280,6 +287,15 @@ function broken(message: string, cause?: unknown): CommonwattError {
   return new CommonwattError('CORRUPT_MODEL', `the artifact cannot be read: ${message}`, {
     where: 'file',
     hint: 'export or save the model again',
+    cause,
+  });
+}
+
+/** The system has taken it for its memory, or has hardly let it compute. */
+function tooBusy(cause?: unknown): CommonwattError {
+  return new CommonwattError('OVERLOADED', 'the machine had no room to read the artifact', {
+    hint: 'see that it has memory and processor time to spare, then import the artifact again',
+    retryAfterS: 30,
     cause,
   });
 }
