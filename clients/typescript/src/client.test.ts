@@ -114,6 +114,21 @@ describe('the client', () => {
     });
   });
 
+  it.each([
+    [[-1, 2, 2], 4, [1, 2, 2]],
+    [[-1, 2, 2], 3, [1, 3]],
+    [[-1, -1, -2], 2, [1, 2]],
+    [[-1], 1, [1]],
+  ])('gives rows the shape %j of the input when %i numbers fill it', async (shape, numbers, sent) => {
+    const input = { name: 'image', datatype: 'FP32', shape };
+    answers = [
+      { body: JSON.stringify({ name: 'm', inputs: [input], outputs: [] }) },
+      { body: JSON.stringify({ model_name: 'm', model_version: '1', outputs: [], usage: { impact: {} } }) },
+    ];
+    await cw.predict('acme/m', [Array<number>(numbers).fill(0)]);
+    expect(JSON.parse(last()?.body ?? '').inputs[0].shape).toEqual(sent);
+  });
+
   it('streams uploads, with their parameters in the query', async () => {
     const csv = new Blob(['p0,even\n', '0.5,1\n']).stream();
     await cw.datasets.upload({ name: 'digits', label: 'even', seed: 42 }, csv);

@@ -20,6 +20,7 @@ import type {
   ModelMetadata,
   Prediction,
   SplitName,
+  TensorSpec,
   WhoAmI,
 } from './shapes.ts';
 import { type CallOptions, type ClientOptions, createTransport, type Transport } from './transport.ts';
@@ -81,7 +82,7 @@ export class Commonwatt {
     });
   }
 
-  /** Rows of numbers in, rows of numbers out, for models with one input and one output. */
+  /** Rows of numbers in, rows of numbers out, for models with one input and one output; a row of an image is flat. */
   async predict(
     model: string,
     instances: number[][],
@@ -98,7 +99,7 @@ export class Commonwatt {
           {
             name: input.name,
             datatype: input.datatype,
-            shape: [instances.length, instances[0]?.length ?? 0],
+            shape: [instances.length, ...rowShape(input, instances[0]?.length ?? 0)],
             data: instances.flat(),
           },
         ],
@@ -151,6 +152,12 @@ export class Commonwatt {
       query: { from: query.from, to: query.to, group_by: query.groupBy },
     });
   }
+}
+
+/** The shape of one row: the input's own when the numbers fill it, else as they come, for the server to judge. */
+function rowShape({ shape: [, ...sizes] }: TensorSpec, numbers: number): number[] {
+  const filled = sizes.every((size) => size > 0) && sizes.reduce((all, size) => all * size, 1) === numbers;
+  return filled ? sizes : [numbers];
 }
 
 function inferencePath(model: string, version: number | undefined): string {

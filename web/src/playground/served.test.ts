@@ -37,6 +37,7 @@ describe('what the playground can send', () => {
     expect(drawingInput(version(1))?.name).toBe('input');
     expect(drawingInput(version(1, [-1, 10, 10, 1]))?.name).toBe('input');
     expect(drawingInput(version(1, [-1, 8]))).toBeNull();
+    expect(drawingInput(version(1, [-1, -1, -1, 100]))).toBeNull();
     expect(drawingInput(null)).toBeNull();
     expect(takesDrawings(digits)).toBe(true);
   });

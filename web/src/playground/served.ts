@@ -15,8 +15,9 @@ export function servedVersion(model: Model): Version | null {
 export function drawingInput(version: Version | null): TensorSpec | null {
   const [input, ...others] = version?.inputs ?? [];
   if (!input || others.length > 0 || !input.datatype.startsWith('FP')) return null;
-  const rowLength = input.shape.slice(1).reduce((product, size) => product * size, 1);
-  return rowLength === side * side ? input : null;
+  const sizes = input.shape.slice(1);
+  const rowLength = sizes.reduce((product, size) => product * size, 1);
+  return sizes.every((size) => size > 0) && rowLength === side * side ? input : null;
 }
 
 export function takesDrawings(model: Model): boolean {

@@ -88,7 +88,11 @@ export function connect(apiKey: string): Server {
       send<InferAnswer>(
         'POST',
         `/v2/models/${encodeURIComponent(flat)}/infer`,
-        { inputs: [{ name: input.name, datatype: input.datatype, shape: [1, row.length], data: row }] },
+        {
+          inputs: [
+            { name: input.name, datatype: input.datatype, shape: [1, ...input.shape.slice(1)], data: row },
+          ],
+        },
         signal,
       ),
     explain: async (flat, row, signal) => {
