@@ -7,6 +7,7 @@ import type { Socket } from 'node:net';
 import { type ErrorLog, errorAnswer } from '../problem.ts';
 import { echoedRequestId } from '../request-ids.ts';
 import { headerLengthHeader } from './binary.ts';
+import { type Budget, tooBusy } from './budget.ts';
 import { noStore } from './call.ts';
 import { compress, encodingFor } from './compression.ts';
 import type { QuickRequest } from './quick-request.ts';
@@ -29,6 +30,7 @@ interface ExchangeOptions {
   requestId: string;
   log: ErrorLog;
   draining: { readonly begun: boolean };
+  budget: Budget;
 }
 
 /** Calls under way of each socket: a client that pipelines has several. */
@@ -41,9 +43,12 @@ export class Exchange {
   readonly #draining: { readonly begun: boolean };
   readonly #log: ErrorLog;
   readonly #calls: Set<Cancellable>;
+  readonly #budget: Budget;
+  #held = 0;
   #call: Cancellable | undefined;
 
-  constructor({ request, response, requestId, log, draining }: ExchangeOptions) {
+  constructor({ request, response, requestId, log, draining, budget }: ExchangeOptions) {
+    this.#budget = budget;
     this.requestId = requestId;
     this.request = request;
     this.response = response;
@@ -55,12 +60,28 @@ export class Exchange {
   begin(visit: Visit): void {
     let body: Buffer | undefined;
     let chunks: Buffer[] | undefined;
+    let refused = false;
     this.request.takeBody((chunk) => {
-      if (chunk === null) visit.answer(this, chunks ? Buffer.concat(chunks) : (body ?? Buffer.alloc(0)));
+      if (refused) return;
+      // What comes in one piece is small, and holds nothing.
+      if (chunk && body && !this.#hold(chunk.length)) {
+        refused = true;
+        body = chunks = undefined;
+        this.fail(tooBusy());
+      } else if (chunk === null)
+        visit.answer(this, chunks ? Buffer.concat(chunks) : (body ?? Buffer.alloc(0)));
       else if (chunks) chunks.push(chunk);
       else if (body) chunks = [body, chunk];
       else body = chunk;
     });
+  }
+
+  /** Until the answer has left or the caller. False: there is no room now. */
+  #hold(bytes: number): boolean {
+    if (!this.#budget.take(bytes)) return false;
+    if (this.#held === 0) this.response.once('close', () => this.#budget.give(this.#held));
+    this.#held += bytes;
+    return true;
   }
 
   /** From now on the call is cancelled when the caller leaves. */

@@ -13,6 +13,7 @@ import type { ErrorLog } from '../problem.ts';
 import { requestIds } from '../request-ids.ts';
 import { traceHttp } from '../traced.ts';
 import { modelRef } from './answer.ts';
+import { Budget, bodiesBytesAtMost } from './budget.ts';
 import { Exchange, type Visit } from './fast-exchange.ts';
 import { QuickRequest } from './quick-request.ts';
 
@@ -37,6 +38,8 @@ export interface FastDoorOptions {
   ordinary: RequestListener;
   log: ErrorLog;
   maxBodyBytes: number;
+  /** For bodies that are being received; one of its own when none is given. */
+  budget?: Budget;
   /** The server is ending: whoever is under way still goes the quick way, whoever comes the ordinary one. */
   draining: { readonly begun: boolean };
 }
@@ -46,7 +49,14 @@ const maxRoutes = 10_000;
 /** Headers that ask for something only the ordinary door does. */
 const asksForMore = ['content-encoding', 'transfer-encoding', 'expect', 'x-commonwatt-timeout-ms'] as const;
 
-export function fastDoor({ desk, ordinary, log, maxBodyBytes, draining }: FastDoorOptions): RequestListener {
+export function fastDoor({
+  desk,
+  ordinary,
+  log,
+  maxBodyBytes,
+  draining,
+  budget = new Budget(bodiesBytesAtMost(maxBodyBytes)),
+}: FastDoorOptions): RequestListener {
   const routes = new Remembered<InferRoute>(maxRoutes);
   const newRequestId = requestIds();
 
@@ -73,7 +83,7 @@ export function fastDoor({ desk, ordinary, log, maxBodyBytes, draining }: FastDo
     if (!visit) return false;
     const requestId = newRequestId();
     if (traces.active) traceHttp(request, response, requestId, route.pattern);
-    new Exchange({ request, response, requestId, log, draining }).begin(visit);
+    new Exchange({ request, response, requestId, log, draining, budget }).begin(visit);
     return true;
   }
 

@@ -1,7 +1,8 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { Budget, receive } from './grpc-receive.ts';
+import { Budget } from './budget.ts';
+import { receive } from './grpc-receive.ts';
 
 /** What becomes of bytes that arrive in these pieces; the stream stays open until it is closed by the test. */
 function receiving(budget: Budget, bytesAtMost: number) {

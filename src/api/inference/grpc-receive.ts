@@ -5,35 +5,11 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { gunzip, inflate } from 'node:zlib';
 import { CommonwattError } from '../../errors.ts';
+import { type Budget, tooBusy } from './budget.ts';
 
 const prefixBytes = 5;
 /** What a piece of a message costs beside its bytes. */
 const bytesPerChunk = 128;
-
-/** Bytes of large messages that are under way, of all callers together. */
-export class Budget {
-  readonly #atMost: number;
-  #taken = 0;
-
-  constructor(atMost: number) {
-    this.#atMost = atMost;
-  }
-
-  /** False: there is no room for them now. */
-  take(bytes: number): boolean {
-    if (this.#taken + bytes > this.#atMost) return false;
-    this.#taken += bytes;
-    return true;
-  }
-
-  give(bytes: number): void {
-    this.#taken -= bytes;
-  }
-
-  get taken(): number {
-    return this.#taken;
-  }
-}
 
 export interface Receiving {
   bytesAtMost: number;
@@ -193,8 +169,4 @@ function tooLarge(bytesAtMost: number): CommonwattError {
   return new CommonwattError('PAYLOAD_TOO_LARGE', `the message is larger than ${bytesAtMost} bytes`, {
     hint: 'send fewer rows at a time, or have the operator set COMMONWATT_MAX_BODY_BYTES',
   });
-}
-
-export function tooBusy(): CommonwattError {
-  return new CommonwattError('OVERLOADED', 'too many large messages are under way', { retryAfterS: 1 });
 }

@@ -9,6 +9,7 @@ import { CommonwattError } from '../../errors.ts';
 import type { Principal } from '../../gate/gate.ts';
 import type { InferCall } from '../../serve/serve.ts';
 import { traceOf } from '../traced.ts';
+import { tooBusy } from './budget.ts';
 import {
   deadlinePassed,
   hangUpAfterwards,
@@ -18,7 +19,7 @@ import {
 } from './grpc-errors.ts';
 import { timeoutOf, timerFor } from './grpc-exchange.ts';
 import { decodeInferRequest, framed, infer } from './grpc-infer.ts';
-import { FrameReader, tooBusy, unwrap } from './grpc-receive.ts';
+import { FrameReader, unwrap } from './grpc-receive.ts';
 import { type InferDoor, mayReuse } from './grpc-unary.ts';
 import { type ModelInferResponse, ModelStreamInferResponseSchema } from './proto/open_inference_grpc_pb.ts';
 

@@ -6,10 +6,11 @@ import { impactText } from '../../energy/footprint.ts';
 import type { Principal } from '../../gate/gate.ts';
 import { traceOf } from '../traced.ts';
 import type { InferenceHouse } from './answer.ts';
+import type { Budget } from './budget.ts';
 import { type GrpcLog, requestIdHeader } from './grpc-errors.ts';
 import { Exchange } from './grpc-exchange.ts';
 import { decodeInferRequest, framed, type InferAnswer, infer } from './grpc-infer.ts';
-import { type Budget, receive, unwrap } from './grpc-receive.ts';
+import { receive, unwrap } from './grpc-receive.ts';
 import { ModelInferResponseSchema } from './proto/open_inference_grpc_pb.ts';
 
 export interface InferDoor {

@@ -18,9 +18,9 @@ import { bearerKey } from '../guard.ts';
 import { echoedRequestId, requestIds } from '../request-ids.ts';
 import { traceGrpc } from '../traced.ts';
 import type { InferenceHouse } from './answer.ts';
+import { Budget, bodiesBytesAtMost } from './budget.ts';
 import { type GrpcLog, hangUpAfterwards, refusalOf, refuse } from './grpc-errors.ts';
 import { healthService } from './grpc-health.ts';
-import { Budget } from './grpc-receive.ts';
 import { type Call, callKey, inferenceService, translateErrors } from './grpc-service.ts';
 import { InferStream } from './grpc-stream.ts';
 import { answerUnary, type InferDoor } from './grpc-unary.ts';
@@ -66,8 +66,6 @@ const sessionMemoryMb = 64;
 const publicBodyBytes = 1024;
 /** What is asked about models is names and settings. */
 const smallBodyBytes = 64 * 1024;
-/** Large messages of all callers together; one of the largest always has its place. */
-const bodiesBytesAtMost = 256 * 1024 * 1024;
 const idleSessionMs = 10 * 60_000;
 const drainMs = 10_000;
 
@@ -118,7 +116,7 @@ function doorman(house: InferenceHouse, log: GrpcLog, stopping: AbortSignal): On
   const door: InferDoor = {
     house,
     log,
-    budget: new Budget(Math.max(bodiesBytesAtMost, 2 * house.maxBodyBytes)),
+    budget: new Budget(bodiesBytesAtMost(house.maxBodyBytes)),
   };
   const calls = new WeakMap<object, Call>();
   const other = connectDoors(house, log, stopping, calls);

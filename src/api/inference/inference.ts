@@ -10,6 +10,7 @@ import type { TensorSpec } from '../../models/models.ts';
 import { principalOf } from '../guard.ts';
 import { extensions, type InferenceHouse, platformOf, viewServed } from './answer.ts';
 import { headerLengthHeader, readHeaderLength } from './binary.ts';
+import { Budget, bodiesBytesAtMost, budgeted } from './budget.ts';
 import { callHandler, type Form } from './call.ts';
 import { extensionRoutes } from './extensions.ts';
 import { generateForm, generateStreamForm } from './generate.ts';
@@ -29,6 +30,10 @@ export async function inferenceRoutes(app: FastifyInstance, house: InferenceHous
     { parseAs: 'buffer', bodyLimit: house.maxBodyBytes },
     (_request, body, done) => done(null, body),
   );
+  const budget = new Budget(bodiesBytesAtMost(house.maxBodyBytes));
+  app.addHook('preParsing', (_request, reply, payload, done) => {
+    done(null, budgeted(payload, reply.raw, budget));
+  });
   serverRoutes(app, house);
   modelRoutes(app, house);
   extensionRoutes(app, house);
