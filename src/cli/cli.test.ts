@@ -278,6 +278,28 @@ describe('answers', () => {
     expect(JSON.parse(seen[1]?.body ?? '').inputs[0]).toMatchObject({ shape: [1, 2], data: [0.25, 1] });
   });
 
+  it('predict shows every output, and sends a flat row in the shape of the input', async () => {
+    answers['GET /v2/models/acme%2Fdigits'] = {
+      name: 'acme--digits',
+      inputs: [{ name: 'image', datatype: 'FP32', shape: [-1, 2, 2] }],
+    };
+    answers['POST /v2/models/acme%2Fdigits/infer'] = {
+      model_name: 'acme--digits',
+      model_version: '1',
+      outputs: [
+        { name: 'label', datatype: 'INT64', shape: [1], data: [3] },
+        { name: 'scores', datatype: 'FP32', shape: [1, 2], data: [0.25, 0.75] },
+      ],
+      usage: {
+        impact: { energyWh: null, idleShareWh: null, carbonGCo2e: null, quality: 'assumed', method: 'off' },
+      },
+    };
+    const { out, code } = await call(['predict', 'acme/digits'], { input: '[1, 2, 3, 4]' });
+    expect(code).toBe(0);
+    expect(out).toContain('  label  3\n  scores  0.250000  0.750000\n');
+    expect(JSON.parse(seen[1]?.body ?? '').inputs[0]).toMatchObject({ shape: [1, 2, 2], data: [1, 2, 3, 4] });
+  });
+
   it('doctor tells what is wrong with the configuration', async () => {
     const { code, out } = await call(['doctor', '--json'], {
       env: { COMMONWATT_PORT: '99999', HOME: folder() },

@@ -1,4 +1,5 @@
 /** `commonwatt predict`: rows in, answers out, and what they used. */
+import type { InferAnswer, Prediction } from '@commonwatt/client';
 import type { Command } from 'commander';
 import { connect, type ServerOptions } from './connection.ts';
 import { splitOption } from './evaluate.ts';
@@ -44,11 +45,15 @@ export function define(command: Command, terminal: Terminal): void {
     .action(async (ref: Reference, options: ServerOptions & InstanceOptions & TensorOptions) => {
       const client = connect(options, terminal);
       const settings = [...(options.text ?? []), ...(options.image ?? []), ...(options.set ?? [])];
-      if (settings.length > 0) {
-        const version = ref.version ?? (ref.alias ? await findVersion(client, ref) : undefined);
-        const route = version === undefined ? {} : { version };
-        const { inputs } = await client.metadata(ref.model, route);
-        const result = await client.infer(ref.model, { inputs: tensorsOf(settings, inputs) }, route);
+      const instances =
+        settings.length > 0 ? undefined : await readInstances(client, ref.model, options, terminal);
+      // Without a version the server chooses, so that a consumer need not see the versions.
+      const version = ref.version ?? (ref.alias ? await findVersion(client, ref) : undefined);
+      const route = version === undefined ? {} : { version };
+      const { inputs } = await client.metadata(ref.model, route);
+      const rows = instances?.rows.map((row) => `${inputs[0]?.name}=${JSON.stringify(row)}`);
+      const result = await client.infer(ref.model, { inputs: tensorsOf(rows ?? settings, inputs) }, route);
+      if (!instances || result.outputs.length > 1) {
         answer(terminal, options.json, result, [
           `${ref.model}:${result.model_version}`,
           ...answerLines(result),
@@ -56,14 +61,7 @@ export function define(command: Command, terminal: Terminal): void {
         ]);
         return;
       }
-      const instances = await readInstances(client, ref.model, options, terminal);
-      // Without a version the server chooses, so that a consumer need not see the versions.
-      const version = ref.version ?? (ref.alias ? await findVersion(client, ref) : undefined);
-      const prediction = await client.predict(
-        ref.model,
-        instances.rows,
-        version === undefined ? {} : { version },
-      );
+      const prediction = predictionOf(result, instances.rows.length);
       answer(terminal, options.json, { ...prediction, labels: instances.labels }, [
         `${ref.model}:${prediction.version} on ${instances.from}`,
         ...prediction.outputs.map((output, row) => {
@@ -74,4 +72,16 @@ export function define(command: Command, terminal: Terminal): void {
         `used ${showImpact(prediction.impact)}`,
       ]);
     });
+}
+
+/** Of a model with one output: a row of numbers for each row that was given. */
+function predictionOf({ model_name, model_version, outputs, usage }: InferAnswer, rows: number): Prediction {
+  const data = (outputs[0]?.data ?? []).map(Number);
+  const width = rows > 0 ? data.length / rows : 0;
+  return {
+    model: model_name,
+    version: Number(model_version),
+    outputs: Array.from({ length: rows }, (_, row) => data.slice(row * width, (row + 1) * width)),
+    impact: usage.impact,
+  };
 }

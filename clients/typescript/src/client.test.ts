@@ -114,6 +114,13 @@ describe('the client', () => {
     });
   });
 
+  it('leaves no output out: models with several are for infer', async () => {
+    const outputs = ['label', 'scores'].map((name) => ({ name, datatype: 'FP32', shape: [-1] }));
+    const inputs = [{ name: 'x', datatype: 'FP32', shape: [-1, 1] }];
+    answers = [{ body: JSON.stringify({ name: 'm', inputs, outputs }) }];
+    await expect(cw.predict('acme/m', [[1]])).rejects.toThrow(/2 outputs: call infer/);
+  });
+
   it.each([
     [[-1, 2, 2], 4, [1, 2, 2]],
     [[-1, 2, 2], 3, [1, 3]],

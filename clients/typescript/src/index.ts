@@ -88,10 +88,14 @@ export class Commonwatt {
     instances: number[][],
     options: CallOptions & { version?: number } = {},
   ): Promise<Prediction> {
-    const { inputs } = await this.metadata(model, options);
+    const { inputs, outputs } = await this.metadata(model, options);
     const input = inputs[0];
     if (!input || inputs.length > 1)
       throw new RangeError(`model ${model} has ${inputs.length} inputs: call infer() and name them`);
+    if (outputs.length > 1)
+      throw new RangeError(
+        `model ${model} has ${outputs.length} outputs: call infer(), which gives them all`,
+      );
     const answer = await this.infer(
       model,
       {
