@@ -17,7 +17,7 @@ export function servedNow(deployments: readonly Deployment[], counts: readonly V
     );
 }
 
-export function troubled({ state }: Pick<Deployment, 'state'>): boolean {
+function troubled({ state }: Pick<Deployment, 'state'>): boolean {
   return state === 'failed' || state === 'quarantined';
 }
 
