@@ -4,6 +4,7 @@ import { sumFootprints } from '../energy/footprint.ts';
 import { CommonwattError } from '../errors.ts';
 import type { Admission } from '../gate/gate.ts';
 import type { TensorSpec } from '../models/models.ts';
+import { failed } from '../telemetry/traces.ts';
 import type { EnsembleParts } from './ensemble.ts';
 import type { Source, Step } from './ensemble-plan.ts';
 import { InferCall, type Inference, type ServedVersion, type Tensor } from './serve.ts';
@@ -108,15 +109,19 @@ export class EnsembleRun {
     if (this.#call.cancelled) throw cancelled();
     const inputs = served.signature.inputs.map((spec) => this.#input(step, spec));
     checkRows(step, inputs, served.signature.inputs);
-    const call = new InferCall(inputs, context, this.#call.options);
+    const { options } = this.#call;
+    const trace = options.trace?.child('step', { attributes: { 'commonwatt.step': step.name } });
+    const call = new InferCall(inputs, context, trace ? { ...options, trace } : options);
     depths.set(call, this.#depth + 1);
     this.#computing.add(call);
     try {
       const inference = await this.#parts.serving.infer(served, call);
       this.#made.set(step.name, inference.outputs);
       this.#inferences.push(inference);
+      trace?.end();
       return true;
     } catch (error) {
+      if (trace) failed(trace, error);
       if (call.cancelled && call.begun) admission.settle();
       throw inStep(step, error);
     } finally {

@@ -1,7 +1,9 @@
 import { Registry } from 'prom-client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { lintMetrics } from '../../test/telemetry/lint-metrics.ts';
+import type { Live } from './live.ts';
 import { serveMetrics } from './metrics.ts';
+import { countAnswer, countBatch, emptyStatistics } from './statistics.ts';
 import { type Deployed, deployed } from './testing/deployed.ts';
 
 let house: Deployed;
@@ -63,4 +65,48 @@ describe('metrics of serving', () => {
     expect(await value(`commonwatt_inference_request_failure_total{${of},reason="OTHER"}`)).toBe(1);
     expect(await value(`commonwatt_inference_request_failure_total{${of},reason="CANCELED"}`)).toBe(0);
   });
+
+  it('have a bounded number of series however many models are asked, and lose none of them', async () => {
+    const many = new Registry();
+    const lives = Array.from({ length: 1000 }, (_, at) => livesOf(at));
+    serveMetrics(many, {
+      lives,
+      residency: house.deployments.residency,
+      runners: () => house.deployments.runners(),
+    });
+    const text = await many.metrics();
+    expect(lintMetrics(text)).toEqual([]);
+    const lines = text.split('\n').filter((line) => !line.startsWith('#'));
+    expect(lines.length).toBeLessThan(10_000);
+    const sum = (name: string) =>
+      lines
+        .filter((line) => line.startsWith(`${name}{`))
+        .reduce((total, line) => total + Number(line.slice(line.lastIndexOf(' '))), 0);
+    expect(sum('commonwatt_inference_rows_total')).toBe((1000 * 1001) / 2);
+    expect(sum('commonwatt_inference_request_success_total')).toBe(1000);
+    expect(sum('commonwatt_inference_request_duration_seconds_count')).toBe(1000);
+    expect(sum('commonwatt_inference_batch_size_count')).toBe(1000);
+    expect(sum('commonwatt_model_memory_bytes')).toBe(1000 * 7);
+  });
 });
+
+/** A deployment whose version computed one batch of `at + 1` rows. */
+function livesOf(at: number): Live {
+  const statistics = emptyStatistics();
+  const times = { inputNs: 1, computeNs: 2, outputNs: 3 };
+  countBatch(statistics, at + 1, times);
+  countAnswer(statistics, 1, at, times);
+  return {
+    use: { model: `acme/m${at}`, version: 1 },
+    borrowed: false,
+    routed: true,
+    place: {
+      statistics,
+      pending: 0,
+      answers: true,
+      state: { state: 'loaded', reason: null, memoryBytes: 7 },
+    },
+    served: { settings: {} },
+    version: {},
+  } as unknown as Live;
+}

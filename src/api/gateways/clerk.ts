@@ -33,7 +33,11 @@ interface Order {
 }
 
 /** What the door has read its request by is not what would compute it now. */
-class Stale extends Error {}
+class Stale extends CommonwattError {
+  constructor() {
+    super('VERSION_NOT_FOUND', 'the version that the door reads by does not answer any more: it asks anew');
+  }
+}
 
 /** `onBroken`: the door talks nonsense, and should be ended. */
 export function serveDoor(
