@@ -164,6 +164,7 @@ async function beside(own, names, workload, options) {
       leaveOut(`${workload.model}, ${name}`, error);
     }
   }
+  if (started.length === 0) return;
   try {
     const lost = await compare([...own, ...started], { ...options, seconds, rounds });
     notMeasured.push(...lost.map((text) => `${workload.model}, ${text}`));

@@ -21,7 +21,7 @@ export async function startPeer(name, { workload, file, scratch }) {
   if (!peer) throw new Error(`there is no peer ${name}; there are ${Object.keys(peers).join(', ')}`);
   if (!existsSync(environmentOf(peer.environment)))
     throw new Error(`not installed: node bench/peers/install.mjs ${peer.environment}`);
-  const port = await freePort();
+  const port = await freePorts();
   const folder = mkdtempSync(join(scratch, 'peer-'));
   const [command, ...args] = peer.command({ port, file, workload, scratch: folder });
   const child = spawn(command, args, {
@@ -78,9 +78,20 @@ function signal(pid, which) {
   }
 }
 
-function freePort() {
+/** Of three free ports in a row the first: some listen on those beside theirs, too. */
+async function freePorts() {
+  for (;;) {
+    const first = await listenOn(0);
+    if (first && (await listenOn(first + 1)) && (await listenOn(first + 2))) return first;
+  }
+}
+
+/** The port when it could be had (it is free again); else undefined. */
+function listenOn(wanted) {
   return new Promise((resolve) => {
-    const probe = createServer().listen(0, '127.0.0.1', () => {
+    const probe = createServer();
+    probe.once('error', () => resolve(undefined));
+    probe.listen(wanted, '127.0.0.1', () => {
       const { port } = probe.address();
       probe.close(() => resolve(port));
     });
