@@ -1,4 +1,5 @@
 /** One call of an ensemble: every place is taken before anything is computed, then steps run as their inputs come. */
+import { isDeepStrictEqual } from 'node:util';
 import type { Footprint, WorkContext } from '../energy/energy.ts';
 import { sumFootprints } from '../energy/footprint.ts';
 import { CommonwattError } from '../errors.ts';
@@ -104,7 +105,8 @@ export class EnsembleRun {
   }
 
   /** False: another step failed or the caller left, and this one is not wanted any more. */
-  async #computeStep({ step, served, context, admission }: Place): Promise<boolean> {
+  async #computeStep(place: Place): Promise<boolean> {
+    const { step, served, context, admission } = place;
     if (this.#failure !== undefined) return false;
     if (this.#call.cancelled) throw cancelled();
     const inputs = served.signature.inputs.map((spec) => this.#input(step, spec));
@@ -115,7 +117,7 @@ export class EnsembleRun {
     depths.set(call, this.#depth + 1);
     this.#computing.add(call);
     try {
-      const inference = await this.#parts.serving.infer(served, call);
+      const inference = await this.#infer(place, call);
       this.#made.set(step.name, inference.outputs);
       this.#inferences.push(inference);
       trace?.end();
@@ -127,6 +129,20 @@ export class EnsembleRun {
     } finally {
       if (call.begun) this.#call.begun = true;
       this.#computing.delete(call);
+    }
+  }
+
+  /** A version that was retired since the places were taken has one that follows it. */
+  async #infer({ step, served, admission }: Place, call: InferCall): Promise<Inference> {
+    const { serving } = this.#parts;
+    try {
+      return await serving.infer(served, call);
+    } catch (error) {
+      if (!(error instanceof CommonwattError) || error.code !== 'VERSION_NOT_FOUND') throw error;
+      const next = deployed(step, () => serving.served(admission.model.id, step.ref));
+      if (next.deploymentId === served.deploymentId || !isDeepStrictEqual(next.signature, served.signature))
+        throw error;
+      return serving.infer(next, call);
     }
   }
 

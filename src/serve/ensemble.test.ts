@@ -52,7 +52,7 @@ function kitchen(
         throw new CommonwattError('VERSION_NOT_FOUND', 'version 1 of this model is not deployed');
       const versionId = `${modelId}-${changed}`;
       return {
-        deploymentId: modelId,
+        deploymentId: changed === 'next' ? `${modelId}-next` : modelId,
         modelId,
         versionId,
         version: 1,
@@ -61,7 +61,9 @@ function kitchen(
         deterministic: true,
       };
     },
-    async infer({ modelId }: ServedVersion, call: InferCall): Promise<Inference> {
+    async infer({ modelId, deploymentId }: ServedVersion, call: InferCall): Promise<Inference> {
+      if (made.versions.get(modelId) === 'next' && deploymentId === modelId)
+        throw new CommonwattError('VERSION_NOT_FOUND', 'version 1 of this model is not deployed');
       made.calls.push({ model: modelId, call, startedMs: performance.now() - began });
       const refused = made.refuse.get(modelId);
       await new Promise<void>((resolve, reject) => {
@@ -176,6 +178,14 @@ describe('an ensemble', () => {
     expect(Object.values(contexts).every(({ consumer }) => consumer.organisation === 'globex')).toBe(true);
     expect(calls.every(({ call: { options } }) => options.priority === 2)).toBe(true);
     expect(places.map(({ state }) => state)).toEqual(Array(4).fill('settled'));
+  });
+
+  it('goes on with the version that follows one that is retired meanwhile', async () => {
+    const { ensemble, versions } = kitchen(diamond, { ms: { m1: 60 } });
+    const answer = ensemble.infer(call());
+    await sleep(10);
+    versions.set('m10', 'next');
+    expect((await answer).outputs[0]?.data).toEqual(Float32Array.of(114, 116));
   });
 
   it('cancels every step that computes, starts no other, and gives the places back', async () => {
