@@ -69,6 +69,13 @@ describe('whether a model computes each row for itself', () => {
     expect(await tried(timeFirstModel(), of('FP32', [-1, 1, 2]))).toBe(true);
   });
 
+  it('large rows, and none that would take the memory of requests', async () => {
+    const wide = (shape: number[]) => tried(identityModel('FP32', shape), of('FP32', shape));
+    expect(await wide([-1, 300_000])).toBe(false);
+    const untried = { run: () => Promise.reject(new Error('nothing of it may be computed')) };
+    expect(await mixesRows(untried, of('FP32', [-1, 50_000_000]))).toBeUndefined();
+  });
+
   it('is not known of a model that refuses what is tried, and a crash is told', async () => {
     const failing = (code: 'INVALID_TENSOR' | 'RUNNER_FAILED'): Pick<Replica, 'run'> => ({
       run: async () => {

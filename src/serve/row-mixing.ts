@@ -8,6 +8,7 @@ import { CommonwattError } from '../errors.ts';
 import type { ModelSignature, TensorSpec } from '../models/models.ts';
 import type { TensorParts } from '../runtimes/frames.ts';
 import {
+  bytesPerElement,
   elementsOf,
   emptyData,
   packBytes,
@@ -25,12 +26,18 @@ const guessedDimension = 2;
  * by the largest value of the whole batch, which is seen as 1 to 3 %.
  */
 const tolerance = 0.05;
+/** Larger rows are not tried: they would cost memory and time that belong to requests. */
+const rowBytesAtMost = 16 * 2 ** 20;
+/** Random numbers of a row, which are repeated in a longer one; and values of an output that are compared. */
+const drawnAtMost = 4096;
+const comparedAtMost = 65_536;
 
 /** Undefined: the model does not compute what was tried, which says nothing. */
 export async function mixesRows(
   replica: Pick<Replica, 'run'>,
   { inputs }: ModelSignature,
 ): Promise<boolean | undefined> {
+  if (inputs.reduce((sum, input) => sum + rowBytesOf(input), 0) > rowBytesAtMost) return undefined;
   const all = inputs.map(tried);
   try {
     const { outputs } = await replica.run(all);
@@ -51,8 +58,17 @@ interface Tried extends TensorParts {
   parts: readonly TensorData[];
 }
 
-function tried({ name, datatype, shape }: TensorSpec, input: number): Tried {
-  const rest = shape.slice(1).map((size) => (size < 0 ? guessedDimension : size));
+function restOf({ shape }: TensorSpec): number[] {
+  return shape.slice(1).map((size) => (size < 0 ? guessedDimension : size));
+}
+
+function rowBytesOf(spec: TensorSpec): number {
+  return elementsOf(restOf(spec)) * (bytesPerElement(spec.datatype) ?? 8);
+}
+
+function tried(spec: TensorSpec, input: number): Tried {
+  const { name, datatype } = spec;
+  const rest = restOf(spec);
   const parts = Array.from({ length: rows }, (_, row) => {
     // Different in each row and input, the same each time.
     const random = numbers(1 + row * 31 + input * 1009);
@@ -85,7 +101,8 @@ function rowData(
   if (datatype === 'BYTES')
     return packBytes(Array.from({ length }, () => Buffer.from(next() < 0.5 ? 'one' : 'two')));
   const data = emptyData(datatype, length);
-  for (let at = 0; at < length; at++) {
+  const drawn = Math.min(length, drawnAtMost);
+  for (let at = 0; at < drawn; at++) {
     const value = next();
     if (datatype === 'FP16' || datatype === 'BF16') data[at] = halves[datatype][Math.trunc(value * 4)] ?? 0;
     else if (data instanceof Float32Array || data instanceof Float64Array) data[at] = 2 * value - 1;
@@ -94,6 +111,7 @@ function rowData(
       data[at] = BigInt(Math.round(value));
     else data[at] = Math.round(value);
   }
+  for (let filled = drawn; filled < length; filled *= 2) data.copyWithin(filled, 0, filled);
   return data;
 }
 
@@ -106,18 +124,29 @@ function isAlike(among: Tensor, row: number, alone: Tensor | undefined): boolean
     const own = unpackBytes(alone.data as Uint8Array);
     return texts.every((text, at) => Buffer.compare(text, own[at] ?? new Uint8Array()) === 0);
   }
-  const all = valuesOf(among);
-  const own = valuesOf(alone);
-  const largest = Math.max(...[...all, ...own].filter(Number.isFinite).map(Math.abs), 0);
-  const isFloat = /^(FP|BF)/.test(among.datatype);
-  const allowed = isFloat ? tolerance * largest : /INT8$/.test(among.datatype) ? 1 : 0;
+  const { datatype } = among;
+  const length = Math.min(width, comparedAtMost);
+  const beside = valuesOf(datatype, among.data.slice(row * width, row * width + length));
+  const own = valuesOf(datatype, alone.data.slice(0, length));
+  const allowed = /^(FP|BF)/.test(datatype)
+    ? tolerance * largestOf(beside, own)
+    : /INT8$/.test(datatype)
+      ? 1
+      : 0;
   return own.every((value, at) => {
-    const other = all[row * width + at] ?? Number.NaN;
+    const other = beside[at] ?? Number.NaN;
     return Object.is(value, other) || Math.abs(value - other) <= allowed;
   });
 }
 
-function valuesOf({ datatype, data }: Tensor): number[] {
+function largestOf(...all: readonly number[][]): number {
+  let largest = 0;
+  for (const values of all)
+    for (const value of values) if (Number.isFinite(value)) largest = Math.max(largest, Math.abs(value));
+  return largest;
+}
+
+function valuesOf(datatype: Tensor['datatype'], data: TensorData): number[] {
   if (datatype === 'FP16') return Array.from(data as Uint16Array, halfOf);
   if (datatype === 'BF16')
     return [...new Float32Array(Uint32Array.from(data as Uint16Array, (bits) => bits << 16).buffer)];

@@ -28,6 +28,15 @@ const refused = new CommonwattError('INVALID_TENSOR', 'the model could not compu
 const row = { name: 'x', datatype: 'FP32' as const, shape: [-1, 3] };
 
 describe('warm-up', () => {
+  it('takes no more memory than a server can spare, whatever sizes are asked for', async () => {
+    const { runs, ...one } = replica();
+    const large = { name: 'x', datatype: 'FP32' as const, shape: [-1, 2 ** 20] };
+    await warmUp(one, signature(large), [1, 4096]);
+    expect(runs.map(([x]) => x?.shape[0])).toEqual([1, 32]);
+    await warmUp(one, signature({ ...large, shape: [-1, 2 ** 30] }), [1]);
+    expect(runs).toHaveLength(2);
+  });
+
   it('computes zeros of each size, valid for the signature', async () => {
     const text = { name: 'text', datatype: 'BYTES' as const, shape: [-1] };
     const long = { name: 'ids', datatype: 'INT64' as const, shape: [-1, -1] };

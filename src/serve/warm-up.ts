@@ -6,11 +6,12 @@
 import { CommonwattError } from '../errors.ts';
 import type { ModelSignature, TensorSpec } from '../models/models.ts';
 import type { TensorParts } from '../runtimes/frames.ts';
-import { elementsOf, emptyData } from '../runtimes/tensor.ts';
+import { bytesPerElement, elementsOf, emptyData } from '../runtimes/tensor.ts';
 import type { Replica } from './runner/replica.ts';
 
 /** For a variable dimension that is not the batch. */
 const guessedDimension = 1;
+const bytesAtMost = 128 * 2 ** 20;
 
 /** Throws what the runner throws, and CORRUPT_MODEL when the model cannot take what its signature promises. */
 export async function warmUp(
@@ -18,7 +19,11 @@ export async function warmUp(
   signature: ModelSignature,
   sizes: readonly number[],
 ): Promise<void> {
-  for (const rows of batched(signature) ? sizes : sizes.slice(0, 1)) {
+  const most = rowsAtMost(signature);
+  for (const size of batched(signature) ? sizes : sizes.slice(0, 1)) {
+    const rows = Math.min(size, most);
+    // No request is as large as such a row.
+    if (rows === 0) return;
     const inputs = signature.inputs.map((input) => zeros(input, rows));
     try {
       // Batches that run side by side go to different copies.
@@ -34,6 +39,15 @@ export async function warmUp(
       );
     }
   }
+}
+
+/** As many as fit into the memory that a warm-up may take in the server. */
+function rowsAtMost({ inputs }: ModelSignature): number {
+  const bytes = inputs.reduce((sum, { datatype, shape }) => {
+    const row = shape.slice(1).map((size) => (size >= 0 ? size : guessedDimension));
+    return sum + elementsOf(row) * (bytesPerElement(datatype) ?? 4);
+  }, 0);
+  return bytes === 0 ? Number.POSITIVE_INFINITY : Math.floor(bytesAtMost / bytes);
 }
 
 function zeros({ name, datatype, shape }: TensorSpec, rows: number): TensorParts {

@@ -8,6 +8,9 @@ export function bodiesBytesAtMost(largestBytes: number): number {
   return Math.max(256 * 1024 * 1024, 2 * largestBytes);
 }
 
+/** What a piece of a message costs beside its bytes. */
+export const bytesPerPiece = 128;
+
 /** Bytes of large messages that are under way, of all callers together. */
 export class Budget {
   readonly #atMost: number;
@@ -51,9 +54,9 @@ export function budgeted(body: Readable, response: ServerResponse, budget: Budge
         counted.receivedEncodedLength += chunk.length;
         // What comes in one piece is small, and holds nothing.
         if (++pieces === 1) done(null, chunk);
-        else if (response.destroyed || !budget.take(chunk.length)) done(tooBusy());
+        else if (response.destroyed || !budget.take(chunk.length + bytesPerPiece)) done(tooBusy());
         else {
-          held += chunk.length;
+          held += chunk.length + bytesPerPiece;
           done(null, chunk);
         }
       },

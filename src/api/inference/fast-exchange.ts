@@ -7,7 +7,7 @@ import type { Socket } from 'node:net';
 import { type ErrorLog, errorAnswer } from '../problem.ts';
 import { echoedRequestId } from '../request-ids.ts';
 import { headerLengthHeader } from './binary.ts';
-import { type Budget, tooBusy } from './budget.ts';
+import { type Budget, bytesPerPiece, tooBusy } from './budget.ts';
 import { noStore } from './call.ts';
 import { compress, encodingFor } from './compression.ts';
 import type { QuickRequest } from './quick-request.ts';
@@ -64,7 +64,7 @@ export class Exchange {
     this.request.takeBody((chunk) => {
       if (refused) return;
       // What comes in one piece is small, and holds nothing.
-      if (chunk && body && !this.#hold(chunk.length)) {
+      if (chunk && body && !this.#hold(chunk.length + bytesPerPiece)) {
         refused = true;
         body = chunks = undefined;
         this.fail(tooBusy());

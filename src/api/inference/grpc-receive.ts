@@ -5,11 +5,9 @@
 import type { ServerHttp2Stream } from 'node:http2';
 import { gunzip, inflate } from 'node:zlib';
 import { CommonwattError } from '../../errors.ts';
-import { type Budget, tooBusy } from './budget.ts';
+import { type Budget, bytesPerPiece, tooBusy } from './budget.ts';
 
 const prefixBytes = 5;
-/** What a piece of a message costs beside its bytes. */
-const bytesPerChunk = 128;
 
 export interface Receiving {
   bytesAtMost: number;
@@ -38,7 +36,7 @@ export function receive(stream: ServerHttp2Stream, receiving: Receiving): void {
     if (chunks.length > 1) {
       // Until then its tensors are in memory, too.
       if (held === 0) stream.on('close', () => budget.give(held));
-      const more = length + chunks.length * bytesPerChunk - held;
+      const more = length + chunks.length * bytesPerPiece - held;
       if (!budget.take(more)) return refuse(tooBusy());
       held += more;
     }
