@@ -21,19 +21,21 @@ export interface Counted {
 export async function countedWhenIdle(house: House): Promise<Counted> {
   for (let tries = 0; ; tries++) {
     const text = await (await fetch(`${house.baseUrl}/metrics`)).text();
-    const value = (name: string) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
-    const sum = (name: string, having = '') =>
-      [...text.matchAll(new RegExp(`^${name}\\{([^}]*)\\} (\\S+)$`, 'gm'))]
+    const sum = (name: string, having = '') => {
+      const series = [...text.matchAll(new RegExp(`^${name}(?:\\{([^}]*)\\})? (\\S+)$`, 'gm'))];
+      if (series.length === 0) throw new Error(`/metrics has no ${name}`);
+      return series
         .filter(([, labels = '']) => labels.includes(having))
         .reduce((total, [, , value]) => total + Number(value), 0);
+    };
     if (sum('commonwatt_inference_pending_requests') === 0)
       return {
         inferences: sum('commonwatt_inference_rows_total'),
         successes: sum('commonwatt_inference_request_success_total'),
         cancelled: sum('commonwatt_inference_request_failure_total', 'CANCELED'),
-        unloads: value('commonwatt_model_unloads_total'),
-        restarts: value('commonwatt_runner_restarts_total'),
-        heldBytes: value('commonwatt_models_memory_bytes'),
+        unloads: sum('commonwatt_model_unloads_total'),
+        restarts: sum('commonwatt_runner_restarts_total'),
+        heldBytes: sum('commonwatt_models_memory_bytes'),
       };
     if (tries > 100) throw new Error('requests are still waiting 10 s after the last caller has gone');
     await sleep(100);
