@@ -37,19 +37,14 @@ function traceSteps(whole: Span, computed: Computed, { startedAt, computedAt, bo
   const { runnerPid, inputNs, computeNs, outputNs } = computed;
   const runner = whole.child('runner', {
     startMs: startedAt,
-    attributes: { 'commonwatt.runner.pid': runnerPid },
+    attributes: {
+      'commonwatt.runner.pid': runnerPid,
+      'commonwatt.runner.input_ms': inputNs / 1e6,
+      'commonwatt.runner.output_ms': outputNs / 1e6,
+    },
   });
-  const steps: [string, number][] = [
-    ['read inputs', inputNs],
-    ['compute', computeNs],
-    ['write outputs', outputNs],
-  ];
-  let at = computedAt - (inputNs + computeNs + outputNs) / 1e6;
-  for (const [name, ns] of steps) {
-    const step = runner.child(name, { startMs: at });
-    at += ns / 1e6;
-    step.end(at);
-  }
+  const writtenAt = computedAt - outputNs / 1e6;
+  runner.child('compute', { startMs: writtenAt - computeNs / 1e6 }).end(writtenAt);
   runner.end(computedAt);
   whole.child('append to ledger', { startMs: computedAt }).end(bookedAt);
 }
