@@ -28,7 +28,7 @@ export function DeploymentsSection({ server, who, onChange }: Props) {
     () => deployments.data && servedNow(deployments.data, counts.data ?? []),
     [deployments.data, counts.data],
   );
-  const mayChange = who.role !== 'member';
+  const mayChange = who.role !== 'member' && listed?.some(({ settings }) => settings !== null) === true;
   const toStop = listed?.find(({ id }) => id === stopping);
   return (
     <section className="card" aria-labelledby="deployments-title">
