@@ -4,12 +4,13 @@
  * In: CSV with a header. Out: a profiled, checked, split data set. Promise: the same bytes and seed give the
  * same split, and nothing trains on data whose checks failed.
  */
-import { createHash, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import type { Selectable } from 'kysely';
 import { CommonwattError } from '../errors.ts';
 import type { AuditEvent } from '../gate/audit.ts';
 import { checkName, quote } from '../models/names.ts';
 import type { Db, Schema } from '../storage/db.ts';
+import { sha256Of } from '../storage/hash.ts';
 import { checkData } from './checks.ts';
 import { parseCsv } from './csv.ts';
 import { checkSplit, splitRows } from './split.ts';
@@ -134,7 +135,7 @@ export class Datasets implements DatasetReader {
         `the data set has ${csv.length} bytes, the limit is ${this.#maxBytes}`,
         { hint: 'upload a sample of the rows' },
       );
-    const sha256 = createHash('sha256').update(csv).digest('hex');
+    const sha256 = await sha256Of(csv);
     const existing = await this.#find(owner.organisationId, name);
     if (existing) return same(existing, sha256, settings.label, split);
 

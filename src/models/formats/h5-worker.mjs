@@ -131,7 +131,9 @@ function tensors(wanted) {
 
 /** @param {H5Plan} plan */
 function write(plan) {
-  const out = new h5.File('out.h5', 'w');
+  // The oldest form, which is h5py's default and so Keras's. The library's own would put a group of more than eight
+  // entries into a fractal heap, which our bounded reader refuses.
+  const out = new h5.File('out.h5', 'w', { libver: ['earliest', 'latest'] });
   for (const path of plan.groups) out.create_group(path);
   for (const { path, data, shape } of plan.datasets)
     out.create_dataset({ name: path, data, shape, dtype: '<f4' });
