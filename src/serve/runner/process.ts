@@ -100,7 +100,8 @@ export class RunnerProcess {
   #watchedAt = performance.now();
   /** Why the gateway ended it. */
   #ending: { kind: Death; reason: string } | undefined;
-  #drained: (() => void) | undefined;
+  /** Who waits until every call is answered. */
+  readonly #draining: (() => void)[] = [];
   readonly exited: Promise<string>;
   alive = true;
   /** It has said that it is there. */
@@ -190,7 +191,7 @@ export class RunnerProcess {
 
   /** Waits for the answers under way, then ends the process. */
   async end(): Promise<void> {
-    if (this.#calls.size > 0) await new Promise<void>((resolve) => (this.#drained = resolve));
+    if (this.#calls.size > 0) await new Promise<void>((resolve) => this.#draining.push(resolve));
     if (!this.alive) return;
     this.#ending = { kind: 'ended', reason: 'it was not needed any more' };
     this.#socket.end();
@@ -243,7 +244,11 @@ export class RunnerProcess {
     call.answer(frame);
     this.#calls.delete(frame.id);
     this.#progressAt = performance.now();
-    if (this.#calls.size === 0) this.#drained?.();
+    if (this.#calls.size === 0) this.#drained();
+  }
+
+  #drained() {
+    for (const resolve of this.#draining.splice(0)) resolve();
   }
 
   /** What a runner sends is not to be trusted once its memory may be damaged. */
@@ -293,7 +298,7 @@ export class RunnerProcess {
     lost.forEach((call, index) => {
       call.reject(new RunnerDied(reason, kind, index === 0 && kind !== 'unstarted'));
     });
-    this.#drained?.();
+    this.#drained();
     return reason;
   }
 
