@@ -111,7 +111,9 @@ describe('deployments of a running server', () => {
     const { out } = await runCommand(['deploy', '--list'], { baseUrl: server.baseUrl, apiKey });
     expect(out).toMatch(/acme\/line:3 +ready/);
     const text = await (await fetch(`${server.baseUrl}/metrics`)).text();
-    expect(text).toMatch(/^commonwatt_inference_request_success_total\{model="acme\/line",version="3"\} \d+$/m);
+    expect(text).toMatch(
+      /^commonwatt_inference_request_success_total\{model="acme\/line",version="3"\} \d+$/m,
+    );
     expect(text).toMatch(/^commonwatt_deployments\{state="ready"\} 2$/m);
   });
 
