@@ -29,6 +29,8 @@ export class Diary {
   readonly versions = new Map<number, { sha256: string; weight: number }>();
   /** What the alias may name: the version it was last moved to, and those on their way after that. */
   alias: number[] = [];
+  /** A move of the alias was acknowledged: from then on it names something. */
+  aliasMoved = false;
   readonly datasets = new Map<string, string>();
   readonly jobs = new Set<string>();
   /** Request id → when its answer was complete, epoch ms. */
@@ -184,6 +186,7 @@ export class Diary {
     // It answers requests, so it only moves to what is served; that becomes a deployment then.
     await cw.models.setAlias(model, 'candidate', number, { deploy: true });
     this.alias = [number];
+    this.aliasMoved = true;
     this.#changed();
   }
 
@@ -294,12 +297,10 @@ export class Diary {
     for (const number of this.versions.keys())
       if (!versions.some((version) => version.number === number)) wrong(`lost: version ${number}`);
     const named = aliases.find(({ alias }) => alias === 'candidate')?.version;
-    if (
-      this.alias.length > 0 &&
-      (named === undefined ? this.alias.length === 1 : !this.alias.includes(named))
-    )
+    if (named === undefined ? this.aliasMoved : !this.alias.includes(named))
       wrong(`the alias names ${named} and not one of ${this.alias}`);
     this.alias = named === undefined ? [] : [named];
+    this.aliasMoved = named !== undefined;
     for (const { id, version, state, settings } of deployments) {
       const sizes = this.batchSizes.get(id) ?? [0];
       const { maxBatchSize = 0 } = settings ?? {};

@@ -92,6 +92,8 @@ describe('the server, killed', () => {
       server = await start(folder);
       expect(diary.ledgerProblems(readLedger(folder)), `round ${round}`).toEqual([]);
       expect(await diary.problems(server.baseUrl), `round ${round}: ${server.log()}`).toEqual([]);
+      // A job that has seen five deaths is given up, and rightly: on a slow machine none may get so old.
+      if (round % 3 === 2) expect(await diary.jobProblems(server.baseUrl)).toEqual([]);
     }
     expect(await diary.jobProblems(server.baseUrl)).toEqual([]);
     // A client that was never answered would pass the above.
@@ -106,7 +108,7 @@ describe('the server, killed', () => {
   }, async () => {
     const fault = new URL('lost-spool.mjs', import.meta.url).href;
     const { server, diary } = await firstStart(folder, { nodeFlags: ['--import', fault] });
-    await workUntilDeath(diary, server, 1500);
+    await workUntilDeath(diary, server, 4000);
     await start(folder);
     expect(diary.ledgerProblems(readLedger(folder))).toContainEqual(
       expect.stringMatching(/was booked 0 times/),
@@ -168,7 +170,10 @@ describe.skipIf(!traced && process.getuid?.() !== 0)('the server on a disk that 
     const healed = Date.now();
     strace.kill('SIGINT');
     await new Promise((resolve) => strace.once('close', resolve));
-    await sleep(3000);
+    for (let tried = 0; tried < 60; tried++) {
+      await sleep(500);
+      if (diary.changes.filter((at) => at > healed).length > 3) break;
+    }
     await server.kill();
     over.abort();
     running.delete(server);
