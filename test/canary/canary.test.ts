@@ -15,8 +15,9 @@ import { Tally } from './tally.ts';
 const answers = Number(process.env.COMMONWATT_CANARY_ANSWERS ?? 30_000);
 const isLong = process.env.COMMONWATT_CANARY_ANSWERS !== undefined;
 /** On a machine that is busy with other things the short form ends with fewer answers. */
-const longestMs = isLong ? 6 * 3600_000 : 11_000;
-const leastAnswers = isLong ? answers / 2 : 1000;
+const minutes = process.env.COMMONWATT_CANARY_MINUTES;
+const longestMs = isLong ? Number(minutes ?? 360) * 60_000 : 11_000;
+const leastAnswers = isLong && minutes === undefined ? answers / 2 : 1000;
 /** Of a machine that does not get so far there is nothing to be learned. */
 const hopelessMs = 5 * longestMs;
 const callersOfEach = 12;
