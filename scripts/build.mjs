@@ -6,6 +6,7 @@ import {
   cpSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -34,9 +35,23 @@ export async function build({ force = false } = {}) {
   const started = Date.now();
   say('building the server and the page');
   rmSync(stamp, { force: true });
-  // Made beside what is there and moved in at the end, so that a failed build leaves the old one whole.
-  const next = join(dist, '.next');
-  rmSync(next, { recursive: true, force: true });
+  // Made beside what is there and moved in at the end, so that a failed build leaves the old one whole; in a folder of
+  // its own, so that two builds at once do not write into each other's.
+  mkdirSync(dist, { recursive: true });
+  const next = mkdtempSync(join(dist, '.next-'));
+  try {
+    await buildInto(next);
+    for (const name of readdirSync(dist))
+      if (!name.startsWith('.next-')) rmSync(join(dist, name), { recursive: true });
+    for (const name of readdirSync(next)) renameSync(join(next, name), join(dist, name));
+  } finally {
+    rmSync(next, { recursive: true, force: true });
+  }
+  writeFileSync(stamp, hash);
+  say(`built in ${seconds(started)}`);
+}
+
+async function buildInto(next) {
   await compile('clients/typescript');
   await compile('.', '--outDir', next);
   copyOtherFiles(join(root, 'src'), next);
@@ -54,11 +69,6 @@ export async function build({ force = false } = {}) {
       ],
       { cwd: join(root, 'web') },
     );
-  for (const name of readdirSync(dist)) if (name !== '.next') rmSync(join(dist, name), { recursive: true });
-  for (const name of readdirSync(next)) renameSync(join(next, name), join(dist, name));
-  rmSync(next, { recursive: true });
-  writeFileSync(stamp, hash);
-  say(`built in ${seconds(started)}`);
 }
 
 function compile(project, ...more) {
