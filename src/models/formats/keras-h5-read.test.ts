@@ -88,7 +88,9 @@ describe('a model that must not or cannot be served', () => {
     ['lzf', 'UNSUPPORTED_FORMAT', /filter 32000/],
     ['config-not-json', 'CORRUPT_MODEL', /not JSON/],
     ['config-not-text', 'UNSUPPORTED_FORMAT', /model_config/],
-    ['deep', 'UNSAFE_MODEL', /nested/],
+    ['nested', 'UNSAFE_MODEL', /nested/],
+    ['dense-group', 'UNSUPPORTED_FORMAT', /contents of \/ in the dense form of HDF5 1.8/],
+    ['dense-attributes', 'UNSUPPORTED_FORMAT', /contents of \/ in the dense form of HDF5 1.8/],
     ['user-block', 'UNSUPPORTED_FORMAT', /begins with the bytes/],
   ];
   const refusedArchives: typeof refusals = [

@@ -72,6 +72,25 @@ with h5py.File(path("keras2"), "r+") as f:
     group.attrs["layer_names"] = np.array([np.bytes_(name) for name in group.attrs["layer_names"]])
 cases["keras2"] = {**cases["sequential"], "formats": [".h5"]}
 
+# Deep networks: groups with more entries than HDF5 keeps in one node, lists of names that Keras cuts at 64 kB, and
+# objects with more than eight attributes.
+def tower(layers, name="dense"):
+    return keras.Sequential([keras.Input((4,))] + [L.Dense(3, activation="tanh", name="%s_%d" % (name, i)) for i in range(layers)])
+
+
+def annotate(f):
+    for owner in (f, f["model_weights"], f["model_weights/dense_0"]):
+        for i in range(30):
+            owner.attrs["note_%d" % i] = "x" * 100
+
+
+save("deep", tower(40))
+save("deep-names", tower(80, "dense_" + "x" * 900))
+with h5py.File(path("deep-names")) as f:
+    assert {"layer_names0", "layer_names1"} < set(f["model_weights"].attrs)
+copy("deep", "deep-notes", annotate)
+cases["deep-notes"] = {**cases["deep"], "formats": [".h5"]}
+
 # What must be refused.
 keras.Sequential([keras.Input((4,)), L.Lambda(lambda v: v * 2), L.Dense(1)]).save(path("lambda"))
 
@@ -163,18 +182,27 @@ copy("sequential", "cycle", cycle)
 cases["cycle"] = {**cases["sequential"], "formats": [".h5"]}
 
 
-def deep(f):
+def nested(f):
     group = f
     for _ in range(60):
         group = group.create_group("g")
 
 
-copy("sequential", "deep", deep)
+copy("sequential", "nested", nested)
 with h5py.File(path("sequential")) as a, h5py.File(path("latest"), "w", libver="latest") as b:
     for key, value in a.attrs.items():
         b.attrs[key] = value
     a.copy("model_weights", b)
 cases["latest"] = {**cases["sequential"], "formats": [".h5"]}
+# More entries than HDF5 1.8 and later keep in the group itself.
+with h5py.File(path("sequential")) as a, h5py.File(path("dense-group"), "w", libver="latest") as b:
+    a.copy("model_weights", b)
+    for i in range(9):
+        b.create_group("other_%d" % i)
+with h5py.File(path("sequential")) as a, h5py.File(path("dense-attributes"), "w", libver="latest") as b:
+    a.copy("model_weights", b)
+    for i in range(9):
+        b.attrs["note_%d" % i] = i
 with h5py.File(path("user-block"), "w", userblock_size=512) as b:
     b.attrs["x"] = 1
 with h5py.File(path("empty"), "w") as b:
