@@ -83,7 +83,6 @@ export const kinds = {
   },
 } as const satisfies Record<string, Kind>;
 export type KindName = keyof typeof kinds;
-export const kindNames = Object.keys(kinds) as KindName[];
 
 function tensor(
   name: string,
