@@ -30,6 +30,9 @@ interface Order {
   reuse: boolean;
   visit: Visit;
   request: InferRequest;
+  made?: InferCall;
+  /** The caller has left, perhaps before the call was made. */
+  left?: boolean;
 }
 
 /** What the door has read its request by is not what would compute it now. */
@@ -49,7 +52,7 @@ export function serveDoor(
   const outbox = new Outbox(socket);
   const writeAnswer = answerWriter(outbox);
   const visits = new Map<number, Visit>();
-  const calls = new Map<number, InferCall>();
+  const orders = new Map<number, Order>();
 
   async function open(number: number, asked: Asked): Promise<void> {
     try {
@@ -75,6 +78,7 @@ export function serveDoor(
       return;
     }
     const order = readOrder(call, number, visit, fields);
+    orders.set(call, order);
     try {
       const principal = house.gate.authenticate(visit.apiKey);
       const done =
@@ -106,16 +110,19 @@ export function serveDoor(
           throw new Stale();
         return request;
       },
-      watch: (made) => calls.set(call, made),
+      watch: (made) => {
+        order.made = made;
+        if (order.left) made.cancel();
+      },
       write: (inference) => {
-        calls.delete(call);
+        orders.delete(call);
         writeAnswer(call, inference);
       },
     });
   }
 
   function refuse({ call, number, requestId }: Order, thrown: unknown): void {
-    calls.delete(call);
+    orders.delete(call);
     // The door asks anew under another number.
     if (isOver(thrown)) visits.delete(number);
     if (thrown instanceof Stale) {
@@ -134,7 +141,7 @@ export function serveDoor(
     socket,
     (kind, fields) => {
       if (kind === kinds.infer) infer(fields);
-      else if (kind === kinds.cancel) calls.get(fields.u32())?.cancel();
+      else if (kind === kinds.cancel) leave(orders.get(fields.u32()));
       else if (kind === kinds.open) void open(fields.u32(), JSON.parse(fields.text()) as Asked);
       else if (kind === kinds.forget) visits.clear();
       else throw new RangeError(`a door said ${kind}`);
@@ -142,7 +149,7 @@ export function serveDoor(
     onBroken,
   );
   socket.once('close', () => {
-    for (const call of calls.values()) call.cancel();
+    for (const order of orders.values()) leave(order);
   });
 }
 
@@ -160,6 +167,12 @@ function readOrder(call: number, number: number, visit: Visit, fields: Fields): 
     timeoutMs: Number.isNaN(timeoutMs) ? undefined : timeoutMs,
   };
   return { call, number, requestId, traceparent, reuse, visit, request };
+}
+
+function leave(order: Order | undefined): void {
+  if (!order) return;
+  order.left = true;
+  order.made?.cancel();
 }
 
 /** The visit by which it was asked is of no use any more: the model is another, or may no longer be used. */
