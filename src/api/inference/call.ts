@@ -74,7 +74,10 @@ async function compute<Request extends InferRequest>(
     reuse: !noStore(headers['cache-control']),
     read: (signature) => form.read(body, signature, headers),
     deadlineAtMs,
-    watch: (call) => reply.raw.once('close', () => call.cancel()),
+    watch: (call) => {
+      if (reply.raw.destroyed) call.cancel();
+      else reply.raw.once('close', () => call.cancel());
+    },
     write: (inference, { version }, read) =>
       form.write({ modelName: nameOf(request.params), version }, read, inference),
   });

@@ -4,15 +4,17 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { connectionRules } from '../connection-rules.ts';
 import { Budget } from './budget.ts';
 import { fastDoor } from './fast.ts';
+import type { Exchange } from './fast-exchange.ts';
 
+const inFull = (exchange: Exchange, body: Buffer) =>
+  exchange.succeed({ headers: [], body: String(body.length) });
+let answer = inFull;
 const budget = new Budget(1_000_000);
 const server = createServer(
   connectionRules,
   fastDoor({
     desk: {
-      visit: () => ({
-        answer: (exchange, body) => exchange.succeed({ headers: [], body: String(body.length) }),
-      }),
+      visit: () => ({ answer: (exchange, body) => answer(exchange, body) }),
     },
     ordinary: () => {
       throw new Error('nothing here is for the ordinary door');
@@ -64,4 +66,19 @@ it('large bodies share the memory: who finds no room is refused, and room comes 
   await expect.poll(() => budget.taken).toBe(0);
   expect(await begin(900_000).answer).toEqual({ status: 200, text: '900000' });
   await expect.poll(() => budget.taken).toBe(0);
+});
+
+it('a call that is made after its caller has left is cancelled at once', async () => {
+  let asked: Exchange | undefined;
+  answer = (exchange) => {
+    asked = exchange;
+  };
+  const { outgoing } = begin(20);
+  await expect.poll(() => asked).toBeDefined();
+  outgoing.destroy();
+  await expect.poll(() => asked?.request.socket.destroyed).toBe(true);
+  let cancelled = false;
+  asked?.watch({ cancel: () => (cancelled = true) });
+  expect(cancelled).toBe(true);
+  answer = inFull;
 });

@@ -87,7 +87,9 @@ export class Exchange {
   /** From now on the call is cancelled when the caller leaves. */
   watch(call: Cancellable): void {
     this.#call = call;
-    this.#calls.add(call);
+    // Who left while it was found out whether he may is told by nothing any more.
+    if (this.request.socket.destroyed) call.cancel();
+    else this.#calls.add(call);
   }
 
   /** How long the JSON before raw bytes is, as the caller says. */
