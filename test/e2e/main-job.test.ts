@@ -311,7 +311,7 @@ describe('stopping and starting again', () => {
     const args = ['predict', 'acme/digits', '--input', rowFile()];
     const before = await globex<Prediction>(...args);
     const { dataFolder } = server;
-    // Other tests share the processors, which only ever makes a start slower: the best of three counts.
+    // Whatever else the machine does only ever makes a start slower: the best of three counts.
     const times: number[] = [];
     while (times.length < 3 && !times.some((ms) => ms < 2_000)) {
       expect(await server.stop({ keep: true })).toBe(0);

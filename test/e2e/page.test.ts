@@ -41,9 +41,19 @@ async function cellMiddle(page: Page, cell: number): Promise<{ x: number; y: num
   return { x: box.x + box.width / 2, y: box.y + box.height / 2 };
 }
 
+/** Until what is still being loaded has moved the grid for the last time. */
+async function settled(page: Page): Promise<void> {
+  const places: string[] = [];
+  while (places.length < 4 || new Set(places.slice(-4)).size > 1) {
+    places.push(JSON.stringify(await cellMiddle(page, 0)));
+    await page.waitForTimeout(150);
+  }
+}
+
 /** A vertical line with the pointer: the digit one. */
 async function drawOne(page: Page): Promise<void> {
   await page.locator('[data-cell="0"]').scrollIntoViewIfNeeded();
+  await settled(page);
   const from = await cellMiddle(page, 15);
   const to = await cellMiddle(page, 84);
   await page.mouse.move(from.x, from.y);
