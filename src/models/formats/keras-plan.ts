@@ -191,7 +191,22 @@ class Planner implements KerasPlan {
     this.graph.scope = name;
     const before = this.parameters;
     const used: number[] = [];
-    const call = new LayerCall({
+    const call = this.#callOf(layer, name, args, kwargs, (weight) => this.#declare(place, used, weight));
+    const outputs = this.#convert(call);
+    this.#declared.set(name, used);
+    if (!this.layers.some((known) => known.name === name))
+      this.layers.push({ name, type: layer.class_name, ...call.info, parameters: this.parameters - before });
+    return outputs;
+  }
+
+  #callOf(
+    layer: KerasLayerConfig,
+    name: string,
+    args: Argument[],
+    kwargs: Record<string, Argument>,
+    declare: ConstructorParameters<typeof LayerCall>[0]['declare'],
+  ): LayerCall {
+    return new LayerCall({
       graph: this.graph,
       name,
       className: layer.class_name,
@@ -200,13 +215,8 @@ class Planner implements KerasPlan {
       kwargs,
       kerasMajor: this.#kerasMajor,
       convert: (inner) => this.#convert(inner),
-      declare: (weight) => this.#declare(place, used, weight),
+      declare,
     });
-    const outputs = this.#convert(call);
-    this.#declared.set(name, used);
-    if (!this.layers.some((known) => known.name === name))
-      this.layers.push({ name, type: layer.class_name, ...call.info, parameters: this.parameters - before });
-    return outputs;
   }
 
   #convert(call: LayerCall): Value[] {
@@ -223,17 +233,7 @@ class Planner implements KerasPlan {
     place: Place,
     depth: number,
   ): Value[] {
-    const call = new LayerCall({
-      graph: this.graph,
-      name: place.names.join('/'),
-      className: layer.class_name,
-      config: layer.config,
-      args,
-      kwargs,
-      kerasMajor: this.#kerasMajor,
-      convert: (inner) => this.#convert(inner),
-      declare: () => 0,
-    });
+    const call = this.#callOf(layer, place.names.join('/'), args, kwargs, () => 0);
     const inputs = call.inputs();
     call.argument('mask');
     call.finish();

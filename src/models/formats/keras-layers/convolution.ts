@@ -42,6 +42,23 @@ function kernelOrder(rank: number): number[] {
   return [rank + 1, rank, ...Array.from({ length: rank }, (_, i) => i)];
 }
 
+/** The bias of a convolution with so many channels, where it has one. */
+function addBias(layer: LayerCall, config: Settings, inputs: string[], channels: number): void {
+  if (config.use_bias) inputs.push(layer.use(layer.weight('bias', [channels]), 'bias', [channels]));
+}
+
+/** What a window that moved over the image gives, activated. */
+function result(
+  layer: LayerCall,
+  image: ReturnType<typeof imageOf>,
+  window: Window,
+  x: string,
+  channels: number,
+): ReturnType<typeof activate> {
+  const space = movedOver(layer, image.space, window);
+  return activate(layer, imageValue({ x, channels, space, last: image.last }), layer.config.activation);
+}
+
 const convolution =
   (rank: number): Converter =>
   (layer) => {
@@ -65,18 +82,13 @@ const convolution =
       ([k]) => transpose(k ?? new Float32Array(), shape, order),
     );
     const inputs = [image.x, kernel];
-    if (config.use_bias) inputs.push(layer.use(layer.weight('bias', [filters]), 'bias', [filters]));
+    addBias(layer, config, inputs, filters);
     const x = layer.graph.node('Conv', inputs, {
       ...windowAttributes(layer, image.space, window),
       group: { int: groups },
     });
     layer.info.units = filters;
-    const space = movedOver(layer, image.space, window);
-    return activate(
-      layer,
-      imageValue({ x, channels: filters, space, last: image.last }),
-      layer.config.activation,
-    );
+    return result(layer, image, window, x, filters);
   };
 
 /** [space…, in, multiplier] → [in · multiplier, 1, space…]: each channel has filters of its own. */
@@ -111,17 +123,12 @@ const depthwise =
     const kernel = depthwiseKernel(layer, config, channels, weight);
     const out = channels * config.depth_multiplier;
     const inputs = [image.x, kernel];
-    if (config.use_bias) inputs.push(layer.use(layer.weight('bias', [out]), 'bias', [out]));
+    addBias(layer, config, inputs, out);
     const x = layer.graph.node('Conv', inputs, {
       ...windowAttributes(layer, image.space, window),
       group: { int: channels },
     });
-    const space = movedOver(layer, image.space, window);
-    return activate(
-      layer,
-      imageValue({ x, channels: out, space, last: image.last }),
-      layer.config.activation,
-    );
+    return result(layer, image, window, x, out);
   };
 
 const separable =
@@ -157,16 +164,10 @@ const separable =
       group: { int: channels },
     });
     const inputs = [between, pointwise];
-    if (config.use_bias)
-      inputs.push(layer.use(layer.weight('bias', [config.filters]), 'bias', [config.filters]));
+    addBias(layer, config, inputs, config.filters);
     const x = graph.node('Conv', inputs);
     layer.info.units = config.filters;
-    const space = movedOver(layer, image.space, window);
-    return activate(
-      layer,
-      imageValue({ x, channels: config.filters, space, last: image.last }),
-      layer.config.activation,
-    );
+    return result(layer, image, window, x, config.filters);
   };
 
 /** The gradient of a convolution: `valid` gives stride · (size − 1) + kernel, or stride · size where that is more; `same` stride · size. */
@@ -196,8 +197,7 @@ const transposed =
       ([k]) => transpose(k ?? new Float32Array(), shape, order),
     );
     const inputs = [image.x, kernel];
-    if (config.use_bias)
-      inputs.push(layer.use(layer.weight('bias', [config.filters]), 'bias', [config.filters]));
+    addBias(layer, config, inputs, config.filters);
     const pads = config.kernel_size.map((k, axis) =>
       transposedPads(k, config.strides[axis] ?? 1, config.padding),
     );
