@@ -43,11 +43,14 @@ function sessionOptions({ threads, executionProviders }: RuntimeOptions): Infere
     interOpNumThreads: 1,
     executionMode: 'sequential',
     graphOptimizationLevel: 'all',
-    enableCpuMemArena: false,
+    // Activations stay between runs: taking large ones from the system each time costs up to 70 % more CPU time (seen).
+    enableCpuMemArena: true,
     // Refusals are told to the caller; onnxruntime's own lines would let any caller fill the server's log.
     logSeverityLevel: 4,
     extra: {
       session: {
+        // Weights outside of that arena: they go back to the system whole when the model is unloaded.
+        use_device_allocator_for_initializers: '1',
         intra_op: { allow_spinning: '0' },
         inter_op: { allow_spinning: '0' },
         // Who does not name the processor wants an error rather than a slow answer.

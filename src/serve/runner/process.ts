@@ -34,8 +34,8 @@ const entry = fileURLToPath(
 const inherited = ['PATH', 'HOME', 'TMPDIR', 'SystemRoot', 'LD_LIBRARY_PATH', 'CUDA_VISIBLE_DEVICES'];
 /**
  * glibc gives blocks of 1 MiB and more back as soon as they are free. Left to itself it raises that bound to 32 MiB,
- * and a model of 100 MB that was loaded and unloaded four times leaves 200 to 400 MB behind instead of 86 (seen); the
- * price is 2 to 5 % of CPU time where single activations are that large. Elsewhere it means nothing.
+ * and a model of 100 MB that was loaded and unloaded four times leaves 200 to 400 MB behind instead of 86 (seen).
+ * Elsewhere it means nothing.
  */
 const allocation = { MALLOC_MMAP_THRESHOLD_: String(2 ** 20) };
 /** An answer larger than this is a fault of the runner. */
