@@ -1,13 +1,23 @@
 /**
  * Gives every joule of an interval to somebody: requests, jobs, idle or overhead. Pure.
  *
- * E_idle = min(E, P0·Δt), E_dyn = E − E_idle.
- * E_k = E_dyn · w_k / Σw + E_idle · r_k / R: w_k is CPU time, r_k / R the part of the host's memory it reserves.
- * What nobody reserved is the idle entry `platform`. Carbon, water and embodied hardware follow the same shares.
- * Source: docs/accounting.md. Promise: Σ entries = the meter, to 1e-9 of it.
+ * E_idle = min(E, P0·Δt), E_dyn = E − E_idle; what accelerators draw is split in the same way, apart.
+ * E_k = E_dyn · w_k / Σw + E_acc · c_k / Σc + E_idle · r_k / R: w_k is CPU time, c_k computing time in a runner that
+ * uses accelerators, r_k / R the part of the host's memory it reserves. What nobody reserved is the idle entry
+ * `platform`. Carbon, water and embodied hardware follow the same shares. That is the basis *usage*; beside it stands
+ * what each was *allocated* (allocation.ts).
+ * Source: docs/accounting.md. Promise: Σ entries = the meter, to 1e-9 of it, on either basis.
  */
+import { reservedShares, splitIdle, spread, useKey } from './allocation.ts';
 import type { ModelUse, Party, WorkContext } from './energy.ts';
 import { joulesPerKwh } from './grid.ts';
+import { splitCpu } from './shares.ts';
+
+/** direct: computed alone; shared step: part of a batch; proportional: spread (idle, overhead, gateway only). */
+export type AttributionMethod = 'direct' | 'shared step' | 'proportional';
+
+/** What became of it: what is computed is booked whatever it is; goodput counts 'finished' only. */
+export type Outcome = 'finished' | 'aborted' | 'failed' | 'cached';
 
 /** What lines of one caller on one model have in common; made once, shared by many lines. */
 export interface LineHead {
@@ -30,6 +40,10 @@ export interface WorkLine {
   /** Its part of the computation's wall time, ns: the weight by which the runner's CPU time is split. */
   computeNs: number;
   head: LineHead;
+  /** Computed together with others; absent: alone. */
+  shared?: boolean;
+  /** Absent: finished. */
+  outcome?: Outcome;
   /** What reusing another's answer avoided (estimated, J): beside what was used, never subtracted from it. */
   avoidedJ?: number;
 }
@@ -55,11 +69,34 @@ export interface IntervalFacts {
   gatewayCpuS: number;
   /** CPU time the gateway uses without any request; what it uses beyond is caused by requests. */
   housekeepingS: number;
+  /** What the gateway did besides answering requests (imports, deployments, pages); absent: nothing. */
+  otherWork?: OtherWork;
+  /** The accelerators' part of `energyJ`; absent: none is known. */
+  accelerator?: AcceleratorUse;
+  /** Children of the house that compute for no single request, by what they do (`imports`). */
+  helpers?: readonly { note: string; cpuS: number }[];
   runners: readonly { pid: number; cpuS: number }[];
   lines: readonly WorkLine[];
   jobs: readonly JobUse[];
   reservations: readonly { use: ModelUse; memoryBytes: number }[];
   rates: Rates;
+}
+
+export interface OtherWork {
+  /** CPU time of the gateway while some of it was under way; a part of it is that of `requests`. */
+  cpuS: number;
+  /** Requests that were computed meanwhile. */
+  requests: number;
+  /** What a request costs the gateway when there is no other work, as learnt. */
+  cpuSPerRequest: number;
+}
+
+export interface AcceleratorUse {
+  energyJ: number;
+  /** Power without work; it is not part of the host's `idleW`. */
+  idleW: number;
+  /** Whose computing it is for; empty: not known, anybody's. */
+  runnerPids: readonly number[];
 }
 
 /** What turns joules into grams and litres in this interval. */
@@ -92,8 +129,20 @@ export interface Entry extends Amounts {
   owner: ModelUse | null;
   atMs: number;
   rows: number;
+  attributionMethod: AttributionMethod;
+  outcome: Outcome;
+  /** Basis "allocation": what was reserved for it. Σ over all entries = the meter, too. The rest is the basis "usage". */
+  allocated: Allocated;
+  /** The runner that computed; null: none. */
+  runnerPid: number | null;
   /** Not used, but avoided by reuse; undefined: none. */
   avoided?: { energyJ: number; carbonG: number };
+}
+
+export interface Allocated {
+  energyJ: number;
+  carbonG: number;
+  embodiedG: number;
 }
 
 export interface Attribution {
@@ -104,26 +153,31 @@ export interface Attribution {
   otherCpuS: number;
   /** Joules of dynamic energy for a CPU second: the price of the next interval's provisional figures. */
   joulesPerCpuS: number | null;
+  /** Joules of accelerators for a second of computing in a runner that uses them, likewise. */
+  acceleratorJPerS: number | null;
 }
 
-/** How long before its first request a deployment's idle power counts as that request's, s. */
-export const readinessS = 1;
-
 export function attribute(facts: IntervalFacts): Attribution {
-  const idleJ = Math.min(facts.energyJ, facts.idleW * facts.durationS);
-  const dynamicJ = facts.energyJ - idleJ;
-  const work = splitCpu(facts);
+  const { accelerator, durationS, rates } = facts;
+  const acceleratorJ = Math.min(facts.energyJ, accelerator?.energyJ ?? 0);
+  const acceleratorIdleJ = Math.min(acceleratorJ, (accelerator?.idleW ?? 0) * durationS);
+  const hostJ = facts.energyJ - acceleratorJ;
+  const hostIdleJ = Math.min(hostJ, facts.idleW * durationS);
+  const idleJ = hostIdleJ + acceleratorIdleJ;
+  const dynamicJ = hostJ - hostIdleJ;
+  const work = splitCpu(facts, acceleratorJ - acceleratorIdleJ);
   const own = work.total;
   // Host counters are sampled and may lag behind those of the processes.
   const busyS = Math.max(facts.hostBusyS, own);
   const joulesPerCpuS = busyS > 0 ? dynamicJ / busyS : 0;
-  const embodiedPerCpuS = facts.rates.embodiedG / Math.max(facts.cpuCount * facts.durationS, busyS);
+  const supplyS = Math.max(facts.cpuCount * durationS, busyS);
+  const embodiedPerCpuS = supplyS > 0 ? rates.embodiedG / supplyS : 0;
   const perJoule = {
-    carbonG: (facts.rates.pue * facts.rates.gPerKwh) / joulesPerKwh,
-    waterL: facts.rates.litresPerKwh === null ? null : facts.rates.litresPerKwh / joulesPerKwh,
+    carbonG: (rates.pue * rates.gPerKwh) / joulesPerKwh,
+    waterL: rates.litresPerKwh === null ? null : rates.litresPerKwh / joulesPerKwh,
   };
-  const amounts = (cpuS: number, idleShareJ: number): Amounts => {
-    const energyJ = cpuS * joulesPerCpuS + idleShareJ;
+  const amounts = (cpuS: number, idleShareJ: number, otherJ = 0): Amounts => {
+    const energyJ = cpuS * joulesPerCpuS + otherJ + idleShareJ;
     return {
       cpuS,
       energyJ,
@@ -136,8 +190,14 @@ export function attribute(facts: IntervalFacts): Attribution {
 
   const reserved = reservedShares(facts);
   const entries: Entry[] = [];
-  const idleOfLines = splitIdle(facts, reserved.models, idleJ);
+  const idle = splitIdle(facts, reserved.models);
   for (const [index, line] of facts.lines.entries()) {
+    const used = amounts(
+      work.lines[index] ?? 0,
+      idleJ * (idle.used[index] ?? 0),
+      line.computeNs * work.acceleratorJPerNs(line.runnerPid),
+    );
+    const share = idle.reserved[index] ?? -1;
     entries.push({
       ids: line.ids,
       kind: line.head.kind,
@@ -146,11 +206,22 @@ export function attribute(facts: IntervalFacts): Attribution {
       owner: line.head.use,
       atMs: line.atMs,
       rows: line.rows,
+      attributionMethod: methodOf(line),
+      outcome: line.outcome ?? 'finished',
+      runnerPid: line.runnerPid > 0 ? line.runnerPid : null,
       ...avoidedOf(line, perJoule.carbonG),
-      ...amounts(work.lines[index] ?? 0, idleOfLines.lines[index] ?? 0),
+      ...used,
+      // The whole time, not only that from a second before its first request; what reserves nothing has what it used.
+      allocated: {
+        energyJ: used.energyJ - used.idleShareJ + idleJ * Math.max(0, share),
+        carbonG: 0,
+        embodiedG: share < 0 ? used.embodiedG : rates.embodiedG * share,
+      },
     });
   }
   for (const [index, job] of facts.jobs.entries()) {
+    const share = reserved.jobs[index] ?? 0;
+    const used = amounts(job.cpuS, idleJ * share);
     entries.push({
       ids: [job.id],
       kind: job.head.kind,
@@ -159,50 +230,77 @@ export function attribute(facts: IntervalFacts): Attribution {
       owner: job.head.use,
       atMs: facts.endMs,
       rows: 0,
-      ...amounts(job.cpuS, idleJ * (reserved.jobs[index] ?? 0)),
+      attributionMethod: 'direct',
+      outcome: 'finished',
+      runnerPid: null,
+      ...used,
+      allocated: { energyJ: used.energyJ, carbonG: 0, embodiedG: rates.embodiedG * share },
     });
   }
   const usefulCpuS = entries.reduce((sum, { ids, cpuS }) => sum + ids.length * cpuS, 0);
   const rest = (
     kind: 'idle' | 'overhead',
     note: string,
-    cpuS: number,
-    idleShareJ: number,
-    owner: ModelUse | null,
-  ) => {
-    const suffix = owner ? `${note}:${useKey(owner)}` : note;
-    return entries.push({
-      ids: [`${facts.id}:${kind}:${suffix}`],
+    used: Amounts,
+    of?: { use: ModelUse; share: number },
+  ) =>
+    entries.push({
+      ids: [`${facts.id}:${kind}:${of ? `${note}:${useKey(of.use)}` : note}`],
       kind,
       note,
       head: null,
-      owner,
+      owner: of?.use ?? null,
       atMs: facts.endMs,
       rows: 0,
-      ...amounts(cpuS, idleShareJ),
+      attributionMethod: 'proportional',
+      outcome: 'finished',
+      runnerPid: null,
+      ...used,
+      allocated: {
+        energyJ: idleJ * (of?.share ?? 0),
+        carbonG: 0,
+        embodiedG: rates.embodiedG * (of?.share ?? 0),
+      },
     });
+  for (const { use, unused, share } of idle.ready)
+    rest('idle', 'ready', amounts(0, idleJ * unused), { use, share });
+  const overhead = (note: string, cpuS: number, otherJ = 0) => {
+    if (cpuS > 0 || otherJ > 0) rest('overhead', note, amounts(cpuS, 0, otherJ));
   };
-  for (const { use, idleShareJ } of idleOfLines.ready) rest('idle', 'ready', 0, idleShareJ, use);
-  if (work.gatewayS > 0) rest('overhead', 'gateway', work.gatewayS, 0, null);
-  if (work.runnersS > 0) rest('overhead', 'runners', work.runnersS, 0, null);
-  if (busyS > own) rest('overhead', 'other processes', busyS - own, 0, null);
+  overhead('gateway', work.gatewayS);
+  overhead('gateway: other work', work.otherWorkS);
+  for (const { note, cpuS } of facts.helpers ?? []) overhead(note, cpuS);
+  overhead('runners', work.runnersS);
+  overhead('accelerators', 0, work.acceleratorRestJ);
+  overhead('other processes', busyS - own);
 
   const total: Amounts = {
     cpuS: busyS,
     energyJ: facts.energyJ,
     idleShareJ: idleJ,
     carbonG: facts.energyJ * perJoule.carbonG,
-    embodiedG: facts.rates.embodiedG,
+    embodiedG: rates.embodiedG,
     waterL: perJoule.waterL === null ? null : facts.energyJ * perJoule.waterL,
   };
-  entries.push(platformIdle(facts, entries, total, idleJ * reserved.free + (busyS > 0 ? 0 : dynamicJ)));
+  rest('idle', 'platform', {
+    ...amounts(0, idleJ * reserved.free, busyS > 0 ? 0 : dynamicJ),
+    embodiedG: supplyS > 0 ? rates.embodiedG * (1 - busyS / supplyS) : rates.embodiedG,
+  });
+  carryRounding(entries, total);
+  spread(entries, total);
   return {
     entries,
     total,
     usefulCpuS,
     otherCpuS: busyS - usefulCpuS,
     joulesPerCpuS: busyS > 0 ? joulesPerCpuS : null,
+    acceleratorJPerS: accelerator ? work.acceleratorJPerS : null,
   };
+}
+
+export function methodOf({ computeNs, shared }: WorkLine): AttributionMethod {
+  if (computeNs === 0) return 'proportional';
+  return shared ? 'shared step' : 'direct';
 }
 
 /** The carbon that the avoided joules would have had in this interval. */
@@ -210,133 +308,21 @@ export function avoidedOf({ avoidedJ = 0 }: WorkLine, gramsPerJoule: number): Pi
   return avoidedJ > 0 ? { avoided: { energyJ: avoidedJ, carbonG: avoidedJ * gramsPerJoule } } : {};
 }
 
-export function useKey(use: ModelUse): string {
-  return `${use.modelId}:${use.version}`;
-}
-
-/** CPU seconds of each id of each line, and of the gateway and the runners apart from lines. */
-function splitCpu({ runners, lines, gatewayCpuS, housekeepingS, jobs }: IntervalFacts) {
-  const weightOf = new Map<number, number>();
-  let requests = 0;
-  for (const { runnerPid, computeNs, ids } of lines) {
-    weightOf.set(runnerPid, (weightOf.get(runnerPid) ?? 0) + ids.length * computeNs);
-    requests += ids.length;
-  }
-  const perNs = new Map<number, number>();
-  let runnersS = 0;
-  for (const { pid, cpuS } of runners) {
-    const weight = weightOf.get(pid) ?? 0;
-    if (weight > 0) perNs.set(pid, cpuS / weight);
-    else runnersS += cpuS;
-  }
-  const causedS = requests > 0 ? Math.max(0, gatewayCpuS - housekeepingS) : 0;
-  const gatewayOfEach = requests > 0 ? causedS / requests : 0;
-  const ofLines = new Float64Array(lines.length);
-  let total = runnersS + (gatewayCpuS - causedS);
-  for (let index = 0; index < lines.length; index++) {
-    const line = lines[index];
-    const cpuS = line ? line.computeNs * (perNs.get(line.runnerPid) ?? 0) + gatewayOfEach : 0;
-    ofLines[index] = cpuS;
-    total += cpuS * (line?.ids.length ?? 0);
-  }
-  for (const { cpuS } of jobs) total += cpuS;
-  return { lines: ofLines, gatewayS: gatewayCpuS - causedS, runnersS, total };
-}
-
-/** r_k / R for each model version and job. Reserving more than there is shares out the whole. */
-function reservedShares({ reservations, jobs, memoryBytes }: IntervalFacts) {
-  let bytes = 0;
-  for (const reservation of reservations) bytes += reservation.memoryBytes;
-  for (const job of jobs) bytes += job.memoryBytes;
-  const capacity = Math.max(memoryBytes, bytes);
-  const models = new Map<string, { use: ModelUse; share: number }>();
-  for (const { use, memoryBytes: held } of reservations) {
-    const key = useKey(use);
-    models.set(key, { use, share: (models.get(key)?.share ?? 0) + held / capacity });
-  }
-  return { models, jobs: jobs.map((job) => job.memoryBytes / capacity), free: 1 - bytes / capacity };
-}
+const figures = ['energyJ', 'idleShareJ', 'carbonG', 'embodiedG', 'waterL'] as const;
 
 /**
- * A deployment's idle share goes to its requests, in proportion to what they computed, for the time from a
- * second before the first of them; the time before that, and without any, is its own entry `ready`.
+ * `platform`, the last entry, carries the rounding of floating point. More than 1e-9 of the whole is no rounding: it
+ * stays where it shows, as a residual (residual.ts).
  */
-function splitIdle(
-  { lines, endMs, durationS }: IntervalFacts,
-  models: ReadonlyMap<string, { use: ModelUse; share: number }>,
-  idleJ: number,
-) {
-  const busy = new Map<string, { weight: number; count: number; firstMs: number }>();
-  for (const { head, computeNs, atMs, ids } of lines) {
-    if (!head.use) continue;
-    const key = useKey(head.use);
-    const sum = busy.get(key);
-    if (!sum) busy.set(key, { weight: ids.length * computeNs, count: ids.length, firstMs: atMs });
-    else {
-      sum.weight += ids.length * computeNs;
-      sum.count += ids.length;
-      sum.firstMs = Math.min(sum.firstMs, atMs);
-    }
+function carryRounding(entries: readonly Entry[], total: Amounts): void {
+  const platform = entries.at(-1);
+  if (!platform) return;
+  for (const figure of figures) {
+    const whole = total[figure];
+    if (whole === null) continue;
+    let sum = 0;
+    for (const entry of entries) sum += entry.ids.length * (entry[figure] ?? 0);
+    const gap = whole - sum;
+    if (Math.abs(gap) <= 1e-9 * whole) platform[figure] = Math.max(0, (platform[figure] ?? 0) + gap);
   }
-  const ready: { use: ModelUse; idleShareJ: number }[] = [];
-  const forRequests = new Map<string, number>();
-  for (const [key, { use, share }] of models) {
-    const sum = busy.get(key);
-    const activeS = sum ? Math.min(durationS, Math.max(0, endMs - sum.firstMs) / 1000 + readinessS) : 0;
-    const active = durationS > 0 ? activeS / durationS : 0;
-    forRequests.set(key, idleJ * share * active);
-    if (active < 1) ready.push({ use, idleShareJ: idleJ * share * (1 - active) });
-  }
-  const ofLines = new Float64Array(lines.length);
-  for (let index = 0; index < lines.length; index++) {
-    const line = lines[index];
-    if (!line?.head.use) continue;
-    const key = useKey(line.head.use);
-    const sum = busy.get(key);
-    if (!sum) continue;
-    const part = sum.weight > 0 ? line.computeNs / sum.weight : 1 / sum.count;
-    ofLines[index] = (forRequests.get(key) ?? 0) * part;
-  }
-  return { lines: ofLines, ready };
-}
-
-/** What is left. It must be what nobody reserved; only rounding (at most 1e-9 of the whole) may differ. */
-function platformIdle(
-  facts: IntervalFacts,
-  entries: readonly Entry[],
-  total: Amounts,
-  expectedJ: number,
-): Entry {
-  let energyJ = 0;
-  let idleShareJ = 0;
-  let carbonG = 0;
-  let embodiedG = 0;
-  let waterL = 0;
-  for (const entry of entries) {
-    const count = entry.ids.length;
-    energyJ += count * entry.energyJ;
-    idleShareJ += count * entry.idleShareJ;
-    carbonG += count * entry.carbonG;
-    embodiedG += count * entry.embodiedG;
-    waterL += count * (entry.waterL ?? 0);
-  }
-  const gap = Math.abs(total.energyJ - energyJ - expectedJ);
-  if (gap > 1e-9 * total.energyJ) {
-    throw new RangeError(`${gap} J of interval ${facts.id} have no owner`);
-  }
-  return {
-    ids: [`${facts.id}:idle:platform`],
-    kind: 'idle',
-    note: 'platform',
-    head: null,
-    owner: null,
-    atMs: facts.endMs,
-    rows: 0,
-    cpuS: 0,
-    energyJ: Math.max(0, total.energyJ - energyJ),
-    idleShareJ: Math.max(0, total.idleShareJ - idleShareJ),
-    carbonG: Math.max(0, total.carbonG - carbonG),
-    embodiedG: Math.max(0, total.embodiedG - embodiedG),
-    waterL: total.waterL === null ? null : Math.max(0, total.waterL - waterL),
-  };
 }

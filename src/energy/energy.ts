@@ -41,8 +41,8 @@ export interface ComputedBatch {
   runnerPid: number;
   /** Wall time of the computation itself inside the runner, ns. */
   computeNs: number;
-  /** Rows of each caller, in order; Σ rows = the batch. */
-  items: readonly { context: WorkContext; rows: number }[];
+  /** Rows of each caller, in order; Σ rows = the batch. What became of it, where it is not that he was answered. */
+  items: readonly { context: WorkContext; rows: number; outcome?: 'aborted' | 'failed' | undefined }[];
 }
 
 /** Requests answered by a computation that was made for another one. */

@@ -22,7 +22,7 @@ import { GrantCounts, requestsOfGrant } from './grant-counts.ts';
 import type { Host } from './host.ts';
 import { JobMeters } from './job-meters.ts';
 import { LedgerWorker } from './ledger-worker.ts';
-import { batchText, HeadBook, pico, requestOf, reusedText, startText } from './lines.ts';
+import { batchText, groupText, HeadBook, pico, requestOf, reusedText, startText } from './lines.ts';
 import type { ChosenMeter } from './meters/choose.ts';
 import { IdlePower } from './meters/idle-power.ts';
 import { Pricer } from './pricing.ts';
@@ -179,16 +179,18 @@ export class Ledger implements Accountant {
     let known: ReturnType<HeadBook['of']> | undefined;
     let footprint: Footprint | undefined;
     let rows = -1;
+    let outcome: (typeof items)[number]['outcome'];
     for (const item of items) {
       const own = this.#heads.of(item.context, use);
-      if (own !== known || item.rows !== rows) {
+      if (own !== known || item.rows !== rows || item.outcome !== outcome) {
         if (known) text += ']';
         // Callers with as many rows have equal figures: they share one object.
         if (item.rows !== rows) footprint = undefined;
         known = own;
         rows = item.rows;
+        outcome = item.outcome;
         definitions += this.#heads.define(known, this.#id);
-        text += `,[${known.index},${rows}`;
+        text += groupText(known.index, rows, outcome);
       }
       text += `,${JSON.stringify(requestOf(item.context))}`;
       footprint ??= this.#pricer.footprint(

@@ -3,6 +3,7 @@
  * `{"start":ms}` comes first; `{"head":n,…}` defines head n; one array is a batch: `[at, pid, computeNs, cpuPs,
  * dynamicPJ, idlePJ, gatewayCpuPs, gatewayPJ, [head, rows, id, …], …]` with the provisional figures of one row, and
  * of one request's part of the gateway, in pico units. Requests of one head with as many rows have equal figures.
+ * `[head, rows, outcome, id, …]`: 1, their callers had left when they were computed; 2, they failed after it.
  * `{"reused":[at, idlePJ, gatewayCpuPs, gatewayPJ, [head, rows, avoidedPJ, id, …], …]}` are requests that another's
  * answer was used for, with what each of them avoided.
  */
@@ -22,9 +23,12 @@ const headSchema = z.object({
   use: z.object({ modelId: z.string(), model: z.string(), version: z.number(), owner: party }).nullable(),
 });
 const figure = z.number();
-const batchSchema = z
-  .tuple([figure, figure, figure, figure, figure, figure, figure, figure])
-  .rest(z.tuple([figure, figure]).rest(z.string()));
+const outcomes = { 1: 'aborted', 2: 'failed' } as const;
+const group = z.union([
+  z.tuple([figure, figure]).rest(z.string()),
+  z.tuple([figure, figure, z.union([z.literal(1), z.literal(2)])]).rest(z.string()),
+]);
+const batchSchema = z.tuple([figure, figure, figure, figure, figure, figure, figure, figure]).rest(group);
 const reusedSchema = z.object({
   reused: z.tuple([figure, figure, figure, figure]).rest(z.tuple([figure, figure, figure]).rest(z.string())),
 });
@@ -122,6 +126,12 @@ export function batchText({ runnerPid, computeNs }: ComputedBatch, price: BatchP
   return `[${atMs},${runnerPid},${Math.round(computeNs)},${pico(price.cpuSPerRow)},${pico(price.dynamicJPerRow)},${pico(price.idleJPerRow)},${pico(price.gatewayCpuS)},${pico(price.gatewayJ)}`;
 }
 
+/** The first part of a group of a batch; ids follow, then `]`. */
+export function groupText(head: number, rows: number, outcome: 'aborted' | 'failed' | undefined): string {
+  if (outcome === undefined) return `,[${head},${rows}`;
+  return `,[${head},${rows},${outcome === 'aborted' ? 1 : 2}`;
+}
+
 /** The first part of the line of what was answered by reuse; the groups of its requests follow, then `]}\n`. */
 export function reusedText(price: BatchPrice, atMs: number): string {
   return `{"reused":[${atMs},${pico(price.idleJPerRow)},${pico(price.gatewayCpuS)},${pico(price.gatewayJ)}`;
@@ -183,9 +193,14 @@ function readBatch(
   let batchRows = 0;
   let items = 0;
   let broken = 0;
-  for (const [, rows, ...ids] of groups) batchRows += rows * ids.length;
+  let batchItems = 0;
+  const read = groups.map(readGroup);
+  for (const { rows, ids } of read) {
+    batchRows += rows * ids.length;
+    batchItems += ids.length;
+  }
   const alike = new Map<string, string[]>();
-  for (const [index, rows, ...requestIds] of groups) {
+  for (const { index, rows, outcome, ids: requestIds } of read) {
     const head = heads.get(index);
     if (!head) {
       broken += requestIds.length;
@@ -194,13 +209,13 @@ function readBatch(
     items += requestIds.length;
     // What makes many model calls may go on in the next interval, where it has another entry.
     const own = head.kind === 'inference' ? requestIds : requestIds.map((id) => `${id}~${intervalId}`);
-    const same = alike.get(`${index} ${rows}`);
+    const same = alike.get(`${index} ${rows} ${outcome}`);
     if (same) {
       for (const id of own) same.push(id);
       continue;
     }
     const ids = [...own];
-    alike.set(`${index} ${rows}`, ids);
+    alike.set(`${index} ${rows} ${outcome}`, ids);
     lines.push({
       ids,
       atMs,
@@ -211,9 +226,16 @@ function readBatch(
       cpuS: (cpuPs * rows + gatewayPs) / 1e12,
       dynamicJ: (dynamicPJ * rows + gatewayPJ) / 1e12,
       idleShareJ: (idlePJ * rows) / 1e12,
+      ...(batchItems > 1 ? { shared: true } : {}),
+      ...(outcome ? { outcome } : {}),
     });
   }
   return { lines, items, broken };
+}
+
+function readGroup([index, rows, code, ...ids]: z.infer<typeof group>) {
+  if (typeof code === 'number') return { index, rows, outcome: outcomes[code], ids };
+  return { index, rows, outcome: undefined, ids: code === undefined ? ids : [code, ...ids] };
 }
 
 /** Only inferences are answered by reuse, so each id is a request. */
@@ -238,6 +260,7 @@ function readReused(
       runnerPid: 0,
       computeNs: 0,
       head,
+      outcome: 'cached',
       cpuS: gatewayPs / 1e12,
       dynamicJ: gatewayPJ / 1e12,
       idleShareJ: (idlePJ * rows) / 1e12,
@@ -270,6 +293,9 @@ function mergeCalls(lines: PricedLine[]): PricedLine[] {
       same.cpuS += line.cpuS;
       same.dynamicJ += line.dynamicJ;
       same.idleShareJ += line.idleShareJ;
+      if (line.shared) same.shared = true;
+      // One call that came to nothing does not undo the others.
+      if (line.outcome === undefined) delete same.outcome;
     }
   }
   return merged;

@@ -2,7 +2,7 @@
  * What a request used, told at once: its CPU time at the price of the last settled interval. The ledger entry of
  * the same id is settled when its interval closes; the sum of both differs only by how prices moved meanwhile.
  */
-import { readinessS, useKey } from './attribution.ts';
+import { readinessS, useKey } from './allocation.ts';
 import type { Footprint, ModelUse, Reservation } from './energy.ts';
 import { joulesPerKwh } from './grid.ts';
 import { gramsCo2e, joules, litres } from './units.ts';

@@ -2,7 +2,7 @@
  * After kill -9: the lines that were spooled but not settled are booked at the figures their answers carried.
  * Doing it twice changes nothing, since an interval is settled at most once.
  */
-import { avoidedOf, type Entry } from './attribution.ts';
+import { avoidedOf, type Entry, methodOf } from './attribution.ts';
 import { type Basis, ratesOf } from './basis.ts';
 import { joulesPerKwh } from './grid.ts';
 import type { PricedLine } from './lines.ts';
@@ -54,6 +54,9 @@ export function recoveredInterval(
       owner: line.head.use,
       atMs: line.atMs,
       rows: line.rows,
+      attributionMethod: methodOf(line),
+      outcome: line.outcome ?? 'finished',
+      runnerPid: line.runnerPid > 0 ? line.runnerPid : null,
       ...avoidedOf(line, grams(1)),
       cpuS: line.cpuS,
       energyJ,
@@ -61,12 +64,13 @@ export function recoveredInterval(
       carbonG: grams(energyJ),
       embodiedG: line.cpuS * embodiedPerCpuS,
       waterL: water(energyJ),
+      allocated: { energyJ, carbonG: grams(energyJ), embodiedG: line.cpuS * embodiedPerCpuS },
     };
   });
   const idleCarried = lines.reduce((sum, { ids, idleShareJ }) => sum + ids.length * idleShareJ, 0);
   const unattributedJ = Math.max(0, basis.idleW * durationS - idleCarried);
   const energyJ = entries.reduce((sum, { ids, energyJ: each }) => sum + ids.length * each, 0) + unattributedJ;
-  const embodiedOfLines = cpuTotal * embodiedPerCpuS;
+  const unattributedG = Math.max(0, rates.embodiedG - cpuTotal * embodiedPerCpuS);
   entries.push({
     ids: [`${id}:unattributed`],
     kind: 'unattributed',
@@ -75,12 +79,17 @@ export function recoveredInterval(
     owner: null,
     atMs: last,
     rows: 0,
+    attributionMethod: 'proportional',
+    outcome: 'finished',
+    runnerPid: null,
     cpuS: 0,
     energyJ: unattributedJ,
     idleShareJ: unattributedJ,
     carbonG: grams(unattributedJ),
-    embodiedG: Math.max(0, rates.embodiedG - embodiedOfLines),
+    embodiedG: unattributedG,
     waterL: water(unattributedJ),
+    // What was reserved is not known any more: both bases are the same.
+    allocated: { energyJ: unattributedJ, carbonG: grams(unattributedJ), embodiedG: unattributedG },
   });
   const gb = basis.memoryBytes / 1e9;
   return {
