@@ -18,7 +18,10 @@ import { platformRoutes } from './api/platform/platform.ts';
 import type { Config } from './config.ts';
 import { Datasets } from './datasets/datasets.ts';
 import { createEnergy } from './energy/create.ts';
+import { formsOf } from './energy/forms/forms.ts';
 import { Host } from './energy/host.ts';
+import { receiptWrappingKeys } from './energy/receipts/keys.ts';
+import { Receipts } from './energy/receipts/receipts.ts';
 import { Explainer } from './explain/explain.ts';
 import { recordAudit } from './gate/audit.ts';
 import { createGate, type PlatformGate } from './gate/gate.ts';
@@ -94,7 +97,8 @@ async function build(
   undo.push(() => folder.release());
   const db = await openDatabase(join(folder.path, 'commonwatt.db'), log);
   undo.push(() => db.destroy());
-  const vault = await openVault(folder.path, { wrappedBy: await wrappingKeys(db) });
+  const wrappedBy = [...(await wrappingKeys(db)), ...(await receiptWrappingKeys(db))];
+  const vault = await openVault(folder.path, { wrappedBy });
   const artifacts = new ArtifactStore({ db, blobs: await openDiskBlobs(folder.path), vault });
   await artifacts.removeOrphans();
 
@@ -102,6 +106,13 @@ async function build(
   const energy = createEnergy({ db, config, dataFolder: folder.path, log, metrics });
   await energy.start();
   undo.push(() => energy.stop());
+  const receipts = await Receipts.open({
+    db,
+    vault,
+    always: config.answers.receipts,
+    issuer: config.answers.issuer,
+    settle: () => energy.settle(),
+  });
 
   let gate: PlatformGate | undefined;
   const changed = () => gate?.policyChanged();
@@ -180,7 +191,16 @@ async function build(
   undo.push(() => jobs.stop());
 
   const { maxBodyBytes, maxBatchSize } = config;
-  const inference = { gate, deployments, registry, version, maxBodyBytes, maxBatchSize };
+  const inference = {
+    gate,
+    deployments,
+    registry,
+    version,
+    maxBodyBytes,
+    maxBatchSize,
+    forms: formsOf(config.answers.forms),
+    receipts,
+  };
   const http = await createHttp({
     config,
     log,
@@ -191,7 +211,14 @@ async function build(
       gatewayCount(config.gateways) > 1
         ? undefined
         : (ordinary, draining) =>
-            fastDoor({ desk: houseDesk(inference), ordinary, log, maxBodyBytes, draining }),
+            fastDoor({
+              desk: houseDesk(inference),
+              ordinary,
+              log,
+              maxBodyBytes,
+              draining,
+              receipts: receipts.always,
+            }),
     ready: () => deployments.allReady(),
     version,
     webRoot: join(root, 'dist/web'),
@@ -209,6 +236,7 @@ async function build(
     evaluations,
     explainer,
     energy,
+    receipts,
     artifacts,
     server: {
       facts: () => serverFacts({ version, gateways, doorPids, deployments }),

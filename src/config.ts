@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { formNames } from './energy/forms/forms.ts';
 import { CommonwattError } from './errors.ts';
 import { givenSettings } from './serve/settings.ts';
 
@@ -28,6 +29,15 @@ const energySchema = z.strictObject({
   /** Embodied carbon of this host; null: estimated from its CPUs and memory. */
   embodiedKgCo2e: z.coerce.number().positive().nullable().default(null),
   lifeYears: z.coerce.number().positive().default(4),
+});
+
+/** What answers carry where their callers ask for nothing else. */
+const answersSchema = z.strictObject({
+  forms: z.array(z.enum(formNames)).default(['headers', 'impact', 'timing']),
+  /** Every answer has a signed receipt. */
+  receipts: z.boolean().default(false),
+  /** Who signs receipts, best the public URL of this server; null: a random id of the installation. */
+  issuer: z.string().min(1).max(200).nullable().default(null),
 });
 
 export const configSchema = z.strictObject({
@@ -75,6 +85,7 @@ export const configSchema = z.strictObject({
   /** For what a deployment does not settle itself, e.g. `idleUnloadS: 60`. */
   deployments: givenSettings.prefault({}),
   energy: energySchema.prefault({}),
+  answers: answersSchema.prefault({}),
 });
 
 export type Config = z.infer<typeof configSchema>;

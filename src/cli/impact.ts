@@ -1,8 +1,9 @@
-/** `commonwatt impact`: what was used, how well, and what sharing it saves. */
+/** `commonwatt impact`: what was used, how well, and what sharing it saves; its receipts are in `receipts.ts`. */
 import type { GroupBy } from '@commonwatt/client';
 import { type Command, Option } from 'commander';
 import { connect, type ServerOptions } from './connection.ts';
 import { impactLines } from './impact-report.ts';
+import { defineReceipts } from './receipts.ts';
 import { parseTime } from './share.ts';
 import { answer, type Terminal } from './terminal.ts';
 
@@ -34,4 +35,5 @@ export function define(command: Command, terminal: Terminal): void {
       });
       answer(terminal, options.json, report, impactLines(report));
     });
+  defineReceipts(command, terminal);
 }

@@ -59,8 +59,11 @@ export class Delivery {
         footprint,
         source: 'computed',
         queueMs: startedAt - waiting.queuedAt,
+        batchMs: Math.max(0, now - startedAt - computeNs / 1e6),
         computeMs: computeNs / 1e6,
         batchRows: rows,
+        batchRequests: batch.length,
+        share: rows > 0 ? waiting.rows / rows : 1,
       };
       if (waiting.shareable) {
         reuse?.ended(waiting);
@@ -107,7 +110,11 @@ export class Delivery {
         outputs: copyTensors(inference.outputs),
         footprint,
         source: 'joined',
+        // It waited for another's computation: none of that is its own.
         queueMs: waitedMs,
+        batchMs: 0,
+        computeMs: 0,
+        share: null,
       });
     }
   }
@@ -140,8 +147,11 @@ export class Delivery {
         footprint,
         source: 'cached',
         queueMs: 0,
+        batchMs: now - at,
         computeMs: 0,
         batchRows: rows,
+        batchRequests: 1,
+        share: null,
       });
     }
   };

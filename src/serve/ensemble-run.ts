@@ -192,8 +192,11 @@ export class EnsembleRun {
       footprint: sumFootprints(footprints),
       source: all.every(({ source }) => source === 'cached') ? 'cached' : 'computed',
       queueMs: sum(({ queueMs }) => queueMs),
+      batchMs: sum(({ batchMs }) => batchMs),
       computeMs: sum(({ computeMs }) => computeMs),
       batchRows: Math.max(...all.map(({ batchRows }) => batchRows)),
+      batchRequests: Math.max(...all.map(({ batchRequests }) => batchRequests)),
+      share: null,
     };
   }
 }

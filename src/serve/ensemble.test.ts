@@ -91,8 +91,11 @@ function kitchen(
         footprint,
         source: 'computed',
         queueMs: 1,
+        batchMs: 0.5,
         computeMs: 2,
         batchRows: 3,
+        batchRequests: 2,
+        share: 0.5,
       };
     },
   };
@@ -139,12 +142,13 @@ outputs: { sum: join.y, first: first.y }
 describe('an ensemble', () => {
   it('feeds each step from those before it, and gives what it promised by its own names', async () => {
     const { ensemble } = kitchen(diamond);
-    const { outputs, footprint, queueMs, computeMs, batchRows } = await ensemble.infer(call());
+    const { outputs, footprint, queueMs, batchMs, computeMs, ...of } = await ensemble.infer(call());
     expect(outputs.map(({ name, data }) => [name, ...data])).toEqual([
       ['sum', 114, 116],
       ['first', 2, 3],
     ]);
-    expect([footprint.energyJ, queueMs, computeMs, batchRows]).toEqual([4, 4, 8, 3]);
+    expect([footprint.energyJ, queueMs, batchMs, computeMs]).toEqual([4, 4, 2, 8]);
+    expect(of).toMatchObject({ batchRows: 3, batchRequests: 2, share: null });
     expect(ensemble.statistics).toMatchObject({
       inferenceCount: 2,
       executionCount: 1,

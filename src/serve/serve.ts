@@ -62,10 +62,18 @@ export interface Inference {
   footprint: Footprint;
   /** computed for this call; cached: an earlier answer; joined: an identical call's that was under way. */
   source: 'computed' | 'cached' | 'joined';
-  /** Time in the queue and in the runner (of the whole batch), ms, and the rows of that batch. */
+  /**
+   * Time in the queue, ms; then laid together with others, sent to the runner and back, and booked; and computing (of
+   * the whole batch). The sum is the time between the call and its answer.
+   */
   queueMs: number;
+  batchMs: number;
   computeMs: number;
+  /** Of the batch it was computed in. */
   batchRows: number;
+  batchRequests: number;
+  /** Its part of those rows; null: nothing was computed for it, or in several steps. */
+  share: number | null;
 }
 
 /** A version served with settings, as the rest of the house sees it. */

@@ -7,6 +7,7 @@
 import { binaryRequest } from './binary-request.ts';
 import { organisationResources, type PeopleResources } from './people.ts';
 import { type ModelResources, modelResources } from './registry.ts';
+import { type ReceiptResource, receiptResource } from './receipts.ts';
 import { type ServerResource, serverResource } from './server.ts';
 import type {
   Evaluation,
@@ -41,6 +42,7 @@ export class Commonwatt {
   readonly datasets: WorkResources['datasets'];
   readonly jobs: WorkResources['jobs'];
   readonly server: ServerResource;
+  readonly receipts: ReceiptResource;
   readonly #transport: Transport;
 
   constructor(options: ClientOptions) {
@@ -58,6 +60,7 @@ export class Commonwatt {
     this.datasets = work.datasets;
     this.jobs = work.jobs;
     this.server = serverResource(this.#transport);
+    this.receipts = receiptResource(this.#transport);
   }
 
   whoami(options?: CallOptions): Promise<WhoAmI> {

@@ -28,6 +28,39 @@ export interface Impact {
   unknown: Record<string, string>;
 }
 
+/** How dirty the electricity is now, and as forecast. */
+export interface GridState {
+  /** Of the yearly average that stands in. */
+  zone: string;
+  current: {
+    gPerKwh: number;
+    zone: string;
+    kind: 'average' | 'marginal';
+    scope: 'life-cycle' | 'direct';
+    estimated: boolean;
+    /** An older value, carried on. */
+    stale: boolean;
+    source: string;
+    /** Since when the value has held; null: it is of a year. */
+    at: string | null;
+    /** Why it is not a value of the first source; null: it is. */
+    instead: string | null;
+  };
+  forecast: { start: string; end: string; gPerKwh: number }[];
+  sources: {
+    name: string;
+    zone: string;
+    kind: 'average' | 'marginal';
+    scope: 'life-cycle' | 'direct';
+    description: string;
+    updatedAt: string | null;
+    nextAt: string | null;
+    /** For operators. */
+    problem: string | null;
+    refused: { count: number; reason: string } | null;
+  }[];
+}
+
 export interface WhoAmI {
   organisation: string;
   member: string;
@@ -498,4 +531,28 @@ export interface ServerFacts {
 export interface RunnersRestarted {
   runners: number;
   tookMs: number;
+}
+
+/** What a request used, signed by the server. */
+export interface SignedReceipt {
+  /** Compact JWS: what counts. */
+  receipt: string;
+  /** The same, to be read. */
+  claims: {
+    iss: string;
+    sub: string;
+    iat: number;
+    time: string;
+    consumer: string | null;
+    model: string | null;
+    version: number | null;
+    modelDigest: string | null;
+    energyWh: Figure;
+    carbonGCo2e: Figure;
+    quality: 'measured' | 'estimated' | 'assumed';
+    method: string;
+    methodVersion: string;
+    settled: boolean;
+    unknown: Record<string, string>;
+  };
 }

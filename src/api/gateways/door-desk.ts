@@ -3,6 +3,7 @@
  * and compute, and writes the answers. What it cannot read is passed on whole: the server finds the words for it.
  */
 import type { Duplex } from 'node:stream';
+import type { Forms } from '../../energy/forms/forms.ts';
 import type { CommonwattError } from '../../errors.ts';
 import type { Inference } from '../../serve/serve.ts';
 import { readHeaderLength } from '../inference/binary.ts';
@@ -34,7 +35,13 @@ interface Waiting {
   key: string;
 }
 
-export function doorDesk(socket: Duplex, passOn: PassOn, onBroken: (error: unknown) => void): Desk {
+interface DoorDeskOptions {
+  passOn: PassOn;
+  forms: Forms;
+  onBroken(error: unknown): void;
+}
+
+export function doorDesk(socket: Duplex, { passOn, forms, onBroken }: DoorDeskOptions): Desk {
   const outbox = new Outbox(socket);
   const readAnswer = answerReader();
   const visits = new Map<string, Known | 'asked'>();
@@ -128,7 +135,7 @@ export function doorDesk(socket: Duplex, passOn: PassOn, onBroken: (error: unkno
         // Read in any case: a footprint that is said once is said to all.
         const inference = readAnswer(fields);
         const found = take(number);
-        if (found) write(found, inference);
+        if (found) write(found, inference, forms);
       } else if (kind === kinds.failed) failed(take(number), refusalOf(fields.text()));
       else if (kind === kinds.stale) stale(take(number));
       else if (kind === kinds.opened) opened(number, JSON.parse(fields.text()) as Shown);
@@ -152,12 +159,12 @@ export function doorDesk(socket: Duplex, passOn: PassOn, onBroken: (error: unkno
   };
 }
 
-function write({ exchange, request, model, shown }: Waiting, inference: Inference): void {
+function write({ exchange, request, model, shown }: Waiting, inference: Inference, forms: Forms): void {
   const { id, outputs, binaryOutputs } = request;
   try {
     exchange.succeed(
       renderAnswer(
-        { modelName: model, version: shown.version, id, wanted: outputs, binaryOutputs },
+        { modelName: model, version: shown.version, forms, id, wanted: outputs, binaryOutputs },
         inference,
       ),
     );

@@ -13,7 +13,7 @@ import { doorDesk } from './door-desk.ts';
 import { type DoorOrder, type DoorSettings, doorReady } from './orders.ts';
 import { passOnTo } from './pass-on.ts';
 
-const { serverPath, ownPath, maxBodyBytes, logLevel, version } = JSON.parse(
+const { serverPath, ownPath, maxBodyBytes, logLevel, version, forms, receipts } = JSON.parse(
   process.argv[2] ?? '{}',
 ) as DoorSettings;
 const log = createLog(logLevel);
@@ -29,12 +29,19 @@ process.on('SIGTERM', () => {});
 
 const draining = new Draining();
 const passOn = passOnTo(serverPath, log);
-const desk = doorDesk(server, passOn, (error) => {
-  log.fatal({ err: error }, 'the server sent a broken frame');
-  process.exit(1);
+const desk = doorDesk(server, {
+  passOn,
+  forms,
+  onBroken: (error) => {
+    log.fatal({ err: error }, 'the server sent a broken frame');
+    process.exit(1);
+  },
 });
 const ordinary = draining.listener((request, response) => passOn(request, response));
-const http = createServer(connectionRules, fastDoor({ desk, ordinary, log, maxBodyBytes, draining }));
+const http = createServer(
+  connectionRules,
+  fastDoor({ desk, ordinary, log, maxBodyBytes, draining, receipts }),
+);
 draining.watch(http);
 
 process.on('message', (order: DoorOrder, connection: unknown) => {

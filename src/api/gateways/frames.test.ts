@@ -58,8 +58,10 @@ const pieces = fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLen
 const bytesOf = ({ data }: Tensor) => Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 const plain = (tensors: readonly Tensor[]) => tensors.map((each) => ({ ...each, data: bytesOf(each) }));
 
+const times = { batchMs: 0.5, computeMs: 2, batchRows: 3, batchRequests: 2, share: 1 / 3 };
+
 function inferenceOf(outputs: Tensor[]): Inference {
-  return { outputs, footprint: unmetered, source: 'computed', queueMs: 1, computeMs: 2, batchRows: 3 };
+  return { outputs, footprint: unmetered, source: 'computed', queueMs: 1, ...times };
 }
 
 describe('frames between doors and the server', () => {
@@ -93,8 +95,8 @@ describe('frames between doors and the server', () => {
             footprint,
             source: 'joined',
             queueMs,
-            computeMs: 0.25,
-            batchRows: 3,
+            ...times,
+            share: null,
           }),
         );
         const { frames } = await across((outbox) => {

@@ -24,7 +24,7 @@ export interface GatewaysOptions {
   port: number;
   /** Answers what doors pass on. */
   ordinary: RequestListener;
-  house: Pick<InferenceHouse, 'gate' | 'deployments' | 'maxBodyBytes' | 'version'>;
+  house: Pick<InferenceHouse, 'gate' | 'deployments' | 'maxBodyBytes' | 'version' | 'forms' | 'receipts'>;
   log: DoorProcessOptions['log'];
   logLevel: string;
   /** Which processes are doors; called whenever that changes. */
@@ -74,6 +74,8 @@ export async function openGateways(options: GatewaysOptions): Promise<Gateways> 
           maxBodyBytes: house.maxBodyBytes,
           logLevel,
           version: house.version,
+          forms: house.forms,
+          receipts: house.receipts.always,
         },
         log,
         serve: (link, end) => serveDoor(link, house, log, end),

@@ -45,9 +45,9 @@ const sources = ['computed', 'cached', 'joined'] as const satisfies Inference['s
 /** Writes answers for one door. Callers of one batch share a footprint: it is said once. */
 export function answerWriter(outbox: Outbox): (call: number, inference: Inference) => void {
   let said: Footprint | undefined;
-  return (call, { outputs, footprint, source, queueMs, computeMs, batchRows }) => {
+  return (call, { outputs, footprint, source, ...times }) => {
     outbox.begin(kinds.answer).u32(call).u8(sources.indexOf(source));
-    outbox.f64(queueMs).f64(computeMs).u32(batchRows);
+    putTimes(outbox, times);
     outbox.bytes(footprint === said ? nothing : serialize(footprint));
     outbox.u32(outputs.length);
     for (const { name, datatype, shape, data } of outputs) {
@@ -68,7 +68,7 @@ export function answerReader(): (fields: Fields) => Inference {
   let said: Footprint | undefined;
   return (fields) => {
     const source = sources[fields.u8()] ?? 'computed';
-    const [queueMs, computeMs, batchRows] = [fields.f64(), fields.f64(), fields.u32()];
+    const times = takeTimes(fields);
     const bytes = fields.bytes();
     if (bytes.length > 0) said = deserialize(bytes) as Footprint;
     if (!said) throw new RangeError('an answer without a footprint');
@@ -80,8 +80,21 @@ export function answerReader(): (fields: Fields) => Inference {
       const shape = takeShape(fields);
       outputs.push(tensorOf(name, datatype, shape, fields.bytes()));
     }
-    return { outputs, footprint: said, source, queueMs, computeMs, batchRows };
+    return { outputs, footprint: said, source, ...times };
   };
+}
+
+type Times = Omit<Inference, 'outputs' | 'footprint' | 'source'>;
+
+function putTimes(outbox: Outbox, { queueMs, batchMs, computeMs, batchRows, batchRequests, share }: Times) {
+  outbox.f64(queueMs).f64(batchMs).f64(computeMs).u32(batchRows).u32(batchRequests);
+  outbox.f64(share ?? Number.NaN);
+}
+
+function takeTimes(fields: Fields): Times {
+  const [queueMs, batchMs, computeMs] = [fields.f64(), fields.f64(), fields.f64()];
+  const [batchRows, batchRequests, share] = [fields.u32(), fields.u32(), fields.f64()];
+  return { queueMs, batchMs, computeMs, batchRows, batchRequests, share: Number.isNaN(share) ? null : share };
 }
 
 function putShape(outbox: Outbox, shape: readonly number[]): void {

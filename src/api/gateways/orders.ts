@@ -1,3 +1,5 @@
+import type { Forms } from '../../energy/forms/forms.ts';
+
 /** What the server tells a door process besides frames, and what the door is started with. */
 export interface DoorSettings {
   /** Where the server takes requests that doors pass on. */
@@ -8,6 +10,9 @@ export interface DoorSettings {
   logLevel: string;
   /** Of the product, for traces. */
   version: string;
+  forms: Forms;
+  /** Every answer carries a receipt, which only the server itself can sign. */
+  receipts: boolean;
 }
 
 /** connection: the socket that comes with it; drain: answer what is under way, and end. */

@@ -3,6 +3,8 @@
  * it, and from an admission to the answer. The doors differ in how they read and write.
  */
 import type { WorkContext } from '../../energy/energy.ts';
+import type { Forms } from '../../energy/forms/forms.ts';
+import type { AnswerReceipts } from '../../energy/receipts/receipts.ts';
 import { CommonwattError } from '../../errors.ts';
 import type { Admission, Gate, Principal } from '../../gate/gate.ts';
 import type { ModelRecord, ModelRef, ModelSignature, VersionRecord } from '../../models/models.ts';
@@ -21,6 +23,9 @@ export interface InferenceHouse {
   maxBodyBytes: number;
   /** Of deployments that name none. */
   maxBatchSize: number;
+  /** Forms of a footprint that answers carry where their callers name none. */
+  forms: Forms;
+  receipts: AnswerReceipts;
 }
 
 /** Puts versions into service and takes them out, for the repository extension. */
@@ -136,4 +141,23 @@ function contextOf(requestId: string, { principal, grant }: Admission): WorkCont
     grantId: grant?.id ?? null,
     jobId: null,
   };
+}
+
+/** A receipt for an answer that was just given. */
+export function signReceipt(
+  { receipts }: Pick<InferenceHouse, 'receipts'>,
+  requestId: string,
+  { model, principal }: Admission,
+  { version, versionId }: ServedVersion,
+  { footprint }: Inference,
+): Promise<string> {
+  return receipts.sign({
+    requestId,
+    consumerId: principal.organisationId,
+    model: `${model.organisation}/${model.name}`,
+    version,
+    versionId,
+    footprint,
+    answeredAt: new Date(),
+  });
 }

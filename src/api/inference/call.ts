@@ -4,13 +4,15 @@
  */
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { type Forms, formsHeader, readForms } from '../../energy/forms/forms.ts';
+import { receiptHeader, wantsReceipt } from '../../energy/receipts/claims.ts';
 import { CommonwattError } from '../../errors.ts';
 import type { Admission } from '../../gate/gate.ts';
 import type { ModelRef, ModelSignature } from '../../models/models.ts';
 import type { Inference } from '../../serve/serve.ts';
 import { principalOf } from '../guard.ts';
 import { traceOf } from '../traced.ts';
-import { answer, type InferenceHouse } from './answer.ts';
+import { answer, type InferenceHouse, signReceipt } from './answer.ts';
 import { compress, decompress, encodingFor } from './compression.ts';
 import { type ModelParams, nameOf, refOf } from './paths.ts';
 import type { RenderedAnswer } from './render.ts';
@@ -21,10 +23,24 @@ export type CallRequest = FastifyRequest<{ Params: ModelParams; Body: Buffer | u
 /** How a form of call is read and written. */
 export interface Form<Request extends InferRequest> {
   read(body: Buffer, signature: ModelSignature, headers: CallRequest['headers']): Request;
-  write(of: { modelName: string; version: number }, request: Request, inference: Inference): RenderedAnswer;
+  write(of: AnswerOf, request: Request, inference: Inference): RenderedAnswer;
 }
 
-type CallHouse = Pick<InferenceHouse, 'gate' | 'deployments' | 'maxBodyBytes'>;
+/** What an answer says of itself besides its outputs. */
+export interface AnswerOf {
+  modelName: string;
+  version: number;
+  forms: Forms;
+}
+
+/** What a request says around its body. */
+interface Wishes {
+  deadlineAtMs: number | undefined;
+  forms: Forms;
+  receipt: boolean;
+}
+
+type CallHouse = Pick<InferenceHouse, 'gate' | 'deployments' | 'maxBodyBytes' | 'forms' | 'receipts'>;
 
 /** A route's handler. It returns no promise to the framework: this is the hot path. */
 export function callHandler<Request extends InferRequest>(house: CallHouse, form: Form<Request>) {
@@ -50,11 +66,11 @@ function admitted<Request extends InferRequest>(
   body: Buffer,
 ): Promise<void> {
   // Before a place is taken: a refusal here must leave none behind.
-  const deadlineAtMs = deadlineOf(request.headers[timeoutHeader]);
+  const wishes = wishesOf(house, request.headers);
   const admission = house.gate.admit(principalOf(request), 'infer', ref.organisation, ref.name);
   return admission instanceof Promise
-    ? admission.then((taken) => compute(house, form, request, reply, ref, body, taken, deadlineAtMs))
-    : compute(house, form, request, reply, ref, body, admission, deadlineAtMs);
+    ? admission.then((taken) => compute(house, form, request, reply, ref, body, taken, wishes))
+    : compute(house, form, request, reply, ref, body, admission, wishes);
 }
 
 async function compute<Request extends InferRequest>(
@@ -65,9 +81,10 @@ async function compute<Request extends InferRequest>(
   ref: ModelRef,
   body: Buffer,
   admission: Admission,
-  deadlineAtMs: number | undefined,
+  { deadlineAtMs, forms, receipt }: Wishes,
 ): Promise<void> {
   const { headers } = request;
+  let signed: Promise<string> | undefined;
   const rendered = await answer(house, ref, admission, {
     requestId: request.id,
     trace: traceOf(request.raw),
@@ -78,9 +95,14 @@ async function compute<Request extends InferRequest>(
       if (reply.raw.destroyed) call.cancel();
       else reply.raw.once('close', () => call.cancel());
     },
-    write: (inference, { version }, read) =>
-      form.write({ modelName: nameOf(request.params), version }, read, inference),
+    write: (inference, served, read) => {
+      const { version } = served;
+      const written = form.write({ modelName: nameOf(request.params), version, forms }, read, inference);
+      if (receipt) signed = signReceipt(house, request.id, admission, served, inference);
+      return written;
+    },
   });
+  if (signed) rendered.headers.push(receiptHeader, await signed);
   const encoding = encodingFor(headers['accept-encoding'], rendered.body.length);
   if (!encoding) {
     send(reply, rendered);
@@ -91,6 +113,15 @@ async function compute<Request extends InferRequest>(
     headers: [...rendered.headers, 'content-encoding', encoding, 'vary', 'accept-encoding'],
     body: packed,
   });
+}
+
+/** Throws INVALID_REQUEST. */
+function wishesOf({ forms, receipts }: CallHouse, headers: CallRequest['headers']): Wishes {
+  return {
+    deadlineAtMs: deadlineOf(headers[timeoutHeader]),
+    forms: readForms(headers[formsHeader], forms),
+    receipt: wantsReceipt(headers[receiptHeader], receipts.always),
+  };
 }
 
 export function noStore(cacheControl: string | undefined): boolean {

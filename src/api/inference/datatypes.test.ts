@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { unmetered } from '../../energy/footprint.ts';
+import { standardForms } from '../../energy/forms/forms.ts';
 import type { ModelSignature } from '../../models/models.ts';
 import { bytesPerElement, type Datatype, datatypes, packBytes, type Tensor } from '../../runtimes/tensor.ts';
 import { parseInferRequest } from './parse.ts';
@@ -32,14 +33,24 @@ function parseRaw(bytes: Uint8Array, signature: ModelSignature, shape: readonly 
 }
 
 function rendered(tensor: Tensor, binaryOutputs: boolean) {
-  const head = { modelName: 'm', version: 1, id: undefined, wanted: undefined, binaryOutputs };
+  const head = {
+    modelName: 'm',
+    version: 1,
+    forms: standardForms,
+    id: undefined,
+    wanted: undefined,
+    binaryOutputs,
+  };
   return renderAnswer(head, {
     outputs: [tensor],
     footprint: unmetered,
     source: 'computed',
     queueMs: 0,
+    batchMs: 0,
     computeMs: 0,
     batchRows: 1,
+    batchRequests: 1,
+    share: 1,
   });
 }
 

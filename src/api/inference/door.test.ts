@@ -76,7 +76,7 @@ describe('an answer', () => {
     expect(Object.fromEntries(response.headers)).toMatchObject({
       'x-commonwatt-source': 'computed',
       'x-commonwatt-energy-wh': '0.01',
-      'server-timing': 'queue;dur=0.500, compute;dur=1.250',
+      'server-timing': 'queue;dur=0.500, batch;dur=0.250, compute;dur=1.250',
       'content-type': 'application/json; charset=utf-8',
     });
     expect([door.settled, door.released]).toEqual([1, 0]);

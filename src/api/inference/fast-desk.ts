@@ -8,7 +8,7 @@ import type { Exchange } from './fast-exchange.ts';
 import { parseInferRequest } from './parse.ts';
 import { renderAnswer } from './render.ts';
 
-type DeskHouse = Pick<InferenceHouse, 'gate' | 'deployments'>;
+type DeskHouse = Pick<InferenceHouse, 'gate' | 'deployments' | 'forms'>;
 
 export function houseDesk(house: DeskHouse): Desk {
   return {
@@ -65,7 +65,10 @@ function compute(
     watch: (call) => exchange.watch(call),
     write: (inference, { version }, { id, outputs, binaryOutputs }) =>
       exchange.succeed(
-        renderAnswer({ modelName: model, version, id, wanted: outputs, binaryOutputs }, inference),
+        renderAnswer(
+          { modelName: model, version, forms: house.forms, id, wanted: outputs, binaryOutputs },
+          inference,
+        ),
       ),
   });
 }

@@ -12,6 +12,7 @@ import fc from 'fast-check';
 import { pino } from 'pino';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { unmetered } from '../../energy/footprint.ts';
+import { standardForms } from '../../energy/forms/forms.ts';
 import { gramsCo2e, joules } from '../../energy/units.ts';
 import { CommonwattError } from '../../errors.ts';
 import { type TestPlatform, testPlatform } from '../../gate/testing/platform.ts';
@@ -24,6 +25,7 @@ import { createHttp } from '../http.ts';
 import { fastDoor } from './fast.ts';
 import { houseDesk } from './fast-desk.ts';
 import { inferenceRoutes } from './inference.ts';
+import { noReceipts } from './testing/door.ts';
 
 let platform: TestPlatform;
 let owner: string;
@@ -90,8 +92,11 @@ const adds = async ({ inputs }: InferCall): Promise<Inference> => {
     footprint,
     source: 'computed',
     queueMs: 0.5,
+    batchMs: 0.25,
     computeMs: 1,
     batchRows: rows,
+    batchRequests: 1,
+    share: 1,
   };
 };
 
@@ -143,6 +148,8 @@ beforeAll(async () => {
     version: '0',
     maxBodyBytes: 20_000,
     maxBatchSize: 8,
+    forms: standardForms,
+    receipts: noReceipts,
   };
   const log = pino({ level: 'silent' });
   let ordinary: RequestListener = () => {};

@@ -5,6 +5,8 @@
  * shared with that door, and a test sends the same bytes to both.
  */
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
+import { formsHeader } from '../../energy/forms/forms.ts';
+import { receiptHeader } from '../../energy/receipts/claims.ts';
 import { Remembered } from '../../gate/remembered.ts';
 import type { ModelRef } from '../../models/models.ts';
 import { traces } from '../../telemetry/traces.ts';
@@ -42,12 +44,21 @@ export interface FastDoorOptions {
   budget?: Budget;
   /** The server is ending: whoever is under way still goes the quick way, whoever comes the ordinary one. */
   draining: { readonly begun: boolean };
+  /** Every answer carries a receipt: all go the ordinary way. */
+  receipts?: boolean;
 }
 
 const maxRoutes = 10_000;
 
 /** Headers that ask for something only the ordinary door does. */
-const asksForMore = ['content-encoding', 'transfer-encoding', 'expect', 'x-commonwatt-timeout-ms'] as const;
+const asksForMore = [
+  'content-encoding',
+  'transfer-encoding',
+  'expect',
+  'x-commonwatt-timeout-ms',
+  formsHeader,
+  receiptHeader,
+] as const;
 
 export function fastDoor({
   desk,
@@ -55,6 +66,7 @@ export function fastDoor({
   log,
   maxBodyBytes,
   draining,
+  receipts = false,
   budget = new Budget(bodiesBytesAtMost(maxBodyBytes)),
 }: FastDoorOptions): RequestListener {
   const routes = new Remembered<InferRoute>(maxRoutes);
@@ -70,7 +82,7 @@ export function fastDoor({
   }
 
   function take(request: IncomingMessage, response: ServerResponse): boolean {
-    if (draining.begun) return false;
+    if (draining.begun || receipts) return false;
     const route = routeOf(request);
     if (!route || !(request instanceof QuickRequest)) return false;
     const { headers } = request;

@@ -3,21 +3,23 @@
  * are its outputs; for models that take and give text or a few numbers.
  * Source: Triton's extension_generate.md. A model here gives one answer to a request, so a stream has one event.
  */
+import type { Forms } from '../../energy/forms/forms.ts';
+import { energyComment, formFields } from '../../energy/forms/write.ts';
 import type { ModelSignature, TensorSpec } from '../../models/models.ts';
 import { elementsOf, type Tensor } from '../../runtimes/tensor.ts';
 import type { Inference } from '../../serve/serve.ts';
-import type { Form } from './call.ts';
+import type { AnswerOf, Form } from './call.ts';
 import { isObject, parseJson } from './json.ts';
 import { readJsonData } from './json-data.ts';
 import { checkJsonForms } from './outputs.ts';
 import { parametersOf, readSchedule } from './parameters.ts';
-import { answerHeaders, renderData, usage } from './render.ts';
+import { answerHeaders, renderData } from './render.ts';
 import { checkShape, describe, type InferRequest, invalid, orderInputs } from './tensors.ts';
 
 export const generateForm: Form<InferRequest> = {
   read: parseGenerateRequest,
   write: (of, { id }, inference) => ({
-    headers: [...answerHeaders(inference), 'content-type', 'application/json; charset=utf-8'],
+    headers: [...answerHeaders(inference, of.forms), 'content-type', 'application/json; charset=utf-8'],
     body: renderGenerated(of, id, inference),
   }),
 };
@@ -26,13 +28,13 @@ export const generateStreamForm: Form<InferRequest> = {
   read: parseGenerateRequest,
   write: (of, { id }, inference) => ({
     headers: [
-      ...answerHeaders(inference),
+      ...answerHeaders(inference, of.forms),
       'content-type',
       'text/event-stream; charset=utf-8',
       'cache-control',
       'no-cache',
     ],
-    body: `data: ${renderGenerated(of, id, inference)}\n\n`,
+    body: renderStream(of, id, inference),
   }),
 };
 
@@ -101,8 +103,14 @@ function nestedShape(data: unknown, depth: number): number[] {
   return lengths;
 }
 
+/** In streams Neuralwatt's form is a comment before the end. */
+function renderStream(of: AnswerOf, id: string | undefined, inference: Inference): string {
+  const event = renderGenerated({ ...of, forms: { ...of.forms, energy: false } }, id, inference);
+  return `data: ${event}\n\n${of.forms.energy ? energyComment(inference) : ''}`;
+}
+
 function renderGenerated(
-  { modelName, version }: { modelName: string; version: number },
+  { modelName, version, forms }: AnswerOf,
   id: string | undefined,
   inference: Inference,
 ): string {
@@ -112,5 +120,19 @@ function renderGenerated(
   });
   const idField = id === undefined ? [] : [`"id":${JSON.stringify(id)}`];
   const head = [`"model_name":${JSON.stringify(modelName)}`, `"model_version":"${version}"`];
-  return `{${[...head, ...idField, ...fields, usage(inference)].join(',')}}`;
+  const footprint = formFields(inference, besides(forms, inference.outputs));
+  return `{${[...head, ...idField, ...fields].join(',')}${footprint}}`;
+}
+
+/** Outputs of a model keep their names: a form that is called like one of them is left out of the body. */
+function besides(forms: Forms, outputs: readonly Tensor[]): Forms {
+  const taken = new Set(outputs.map(({ name }) => name));
+  if (!taken.has('usage') && !taken.has('energy') && !taken.has('impact')) return forms;
+  return {
+    ...forms,
+    impact: forms.impact && !taken.has('usage'),
+    impacts: forms.impacts && !taken.has('usage'),
+    energy: forms.energy && !taken.has('energy'),
+    greenpt: forms.greenpt && !taken.has('impact'),
+  };
 }

@@ -47,13 +47,14 @@ export class Exchange {
     if (this.#over) call.cancel();
   }
 
-  succeed(headers: OutgoingHttpHeaders, message: Uint8Array): void {
+  succeed(headers: OutgoingHttpHeaders, message: Uint8Array, trailers?: OutgoingHttpHeaders): void {
     if (this.#over) return;
     this.#over = true;
     clearTimeout(this.#timer);
     const stream = this.#stream;
     stream.respond(headers, { waitForTrailers: true });
-    stream.on('wantTrailers', () => stream.sendTrailers(succeeded));
+    const last = trailers ? { ...succeeded, ...trailers } : succeeded;
+    stream.on('wantTrailers', () => stream.sendTrailers(last));
     stream.end(message);
   }
 

@@ -1,6 +1,8 @@
-/** The footprint of an answer as `parameters` of gRPC: Wh and gCO2e. */
+/** The footprint of an answer as `parameters` of gRPC: Wh and gCO2e, and other forms that are asked for as JSON. */
 import type { Footprint } from '../../energy/energy.ts';
 import { impactJson } from '../../energy/footprint.ts';
+import { greenPtImpact, neuralwattEnergy, openGateImpacts } from '../../energy/forms/figures.ts';
+import type { Answered, Forms } from '../../energy/forms/forms.ts';
 import type { InferParameter, ModelInferResponse } from './proto/open_inference_grpc_pb.ts';
 
 type Parameters = ModelInferResponse['parameters'];
@@ -9,13 +11,22 @@ type Parameters = ModelInferResponse['parameters'];
 const known = new WeakMap<Footprint, Parameters>();
 
 /** A figure nobody knows is absent, with the reason. */
-export function footprintParameters(footprint: Footprint, requestId: string): Parameters {
+export function footprintParameters(answered: Answered, requestId: string, forms: Forms): Parameters {
+  const parameters: Parameters = { commonwatt_request_id: text(requestId) };
+  if (forms.impact || forms.headers) Object.assign(parameters, knownFigures(answered.footprint));
+  if (forms.impacts) parameters.impacts = text(JSON.stringify(openGateImpacts(answered)));
+  if (forms.energy) parameters.energy = text(JSON.stringify(neuralwattEnergy(answered)));
+  if (forms.greenpt) parameters.impact = text(JSON.stringify(greenPtImpact(answered)));
+  return parameters;
+}
+
+function knownFigures(footprint: Footprint): Parameters {
   let figures = known.get(footprint);
   if (!figures) {
     figures = figuresOf(footprint);
     known.set(footprint, figures);
   }
-  return { ...figures, commonwatt_request_id: text(requestId) };
+  return figures;
 }
 
 function figuresOf(footprint: Footprint): Parameters {
@@ -29,7 +40,7 @@ function figuresOf(footprint: Footprint): Parameters {
   };
 }
 
-function text(value: string): InferParameter {
+export function text(value: string): InferParameter {
   return { $typeName: 'inference.InferParameter', parameterChoice: { case: 'stringParam', value } };
 }
 

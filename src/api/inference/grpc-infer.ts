@@ -2,11 +2,13 @@
  * One ModelInfer, from its message to its answer: what a unary call and a stream of many have in common.
  */
 import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import type { Forms } from '../../energy/forms/forms.ts';
 import { CommonwattError } from '../../errors.ts';
 import type { Admission, Principal } from '../../gate/gate.ts';
+import type { ModelRef } from '../../models/models.ts';
 import type { InferCall, Inference } from '../../serve/serve.ts';
 import type { Span } from '../../telemetry/traces.ts';
-import { answer, type InferenceHouse, modelRef } from './answer.ts';
+import { answer, type InferenceHouse, modelRef, signReceipt } from './answer.ts';
 import { footprintParameters } from './grpc-footprint.ts';
 import { readInferRequest, writeOutputs } from './grpc-tensors.ts';
 import { weigh } from './grpc-weigh.ts';
@@ -23,6 +25,10 @@ export interface Circumstances {
   principal: Principal;
   deadlineAtMs: number | undefined;
   reuse: boolean;
+  /** Forms of the footprint that the answer carries. */
+  forms: Forms;
+  /** It is to carry a receipt. */
+  receipt: boolean;
   /** Of a call that is traced. */
   trace: Span | undefined;
   /** As `Door.watch`. */
@@ -32,6 +38,8 @@ export interface Circumstances {
 export interface InferAnswer {
   response: ModelInferResponse;
   inference: Inference;
+  /** Where one was asked for. */
+  receipt?: string;
 }
 
 /** Below this a message is decoded without being weighed: whatever is in it takes a few MB. */
@@ -68,23 +76,37 @@ export function infer(
 ): Promise<InferAnswer> {
   const ref = modelRef(request.modelName, request.modelVersion || undefined);
   const admission = house.gate.admit(circumstances.principal, 'infer', ref.organisation, ref.name);
-  const go = (admitted: Admission) =>
-    answer(house, ref, admitted, {
-      ...circumstances,
-      read: (signature) => readInferRequest(request, signature),
-      write: (inference, { version }, { id = '', outputs }): InferAnswer => ({
-        inference,
-        response: {
-          $typeName: 'inference.ModelInferResponse',
-          modelName: request.modelName,
-          modelVersion: String(version),
-          id,
-          parameters: footprintParameters(inference.footprint, circumstances.requestId),
-          ...writeOutputs(chooseOutputs(inference.outputs, outputs), request.rawInputContents.length > 0),
-        },
-      }),
-    });
+  const go = (admitted: Admission) => inferAdmitted(house, request, circumstances, ref, admitted);
   return admission instanceof Promise ? admission.then(go) : go(admission);
+}
+
+async function inferAdmitted(
+  house: InferenceHouse,
+  request: ModelInferRequest,
+  circumstances: Circumstances,
+  ref: ModelRef,
+  admitted: Admission,
+): Promise<InferAnswer> {
+  const { requestId, forms } = circumstances;
+  let signed: Promise<string> | undefined;
+  const answered = await answer(house, ref, admitted, {
+    ...circumstances,
+    read: (signature) => readInferRequest(request, signature),
+    write: (inference, served, { id = '', outputs }): InferAnswer => {
+      const response: ModelInferResponse = {
+        $typeName: 'inference.ModelInferResponse',
+        modelName: request.modelName,
+        modelVersion: String(served.version),
+        id,
+        parameters: footprintParameters(inference, requestId, forms),
+        ...writeOutputs(chooseOutputs(inference.outputs, outputs), request.rawInputContents.length > 0),
+      };
+      if (circumstances.receipt) signed = signReceipt(house, requestId, admitted, served, inference);
+      return { inference, response };
+    },
+  });
+  if (signed) answered.receipt = await signed;
+  return answered;
 }
 
 /** A message in its frame, ready to be sent. */

@@ -18,9 +18,10 @@ import {
   requestIdHeader,
 } from './grpc-errors.ts';
 import { timeoutOf, timerFor } from './grpc-exchange.ts';
+import { text } from './grpc-footprint.ts';
 import { decodeInferRequest, framed, infer } from './grpc-infer.ts';
 import { FrameReader, unwrap } from './grpc-receive.ts';
-import { type InferDoor, mayReuse } from './grpc-unary.ts';
+import { type InferDoor, mayReuse, wishesOf } from './grpc-unary.ts';
 import { type ModelInferResponse, ModelStreamInferResponseSchema } from './proto/open_inference_grpc_pb.ts';
 
 /** Requests of one stream that are computed at a time. */
@@ -41,6 +42,7 @@ export interface StreamOptions {
 export class InferStream {
   readonly #options: StreamOptions;
   readonly #frames: FrameReader;
+  readonly #wishes: ReturnType<typeof wishesOf>;
   readonly #deadlineAtMs: number | undefined;
   readonly #timer: NodeJS.Timeout | undefined;
   readonly #calls = new Set<InferCall>();
@@ -58,6 +60,7 @@ export class InferStream {
     const { stream, headers, door, requestId } = options;
     this.#options = options;
     this.#frames = new FrameReader(door.house.maxBodyBytes);
+    this.#wishes = wishesOf(door.house, headers);
     const timeoutMs = timeoutOf(headers['grpc-timeout']);
     if (timeoutMs !== undefined) {
       this.#deadlineAtMs = performance.now() + timeoutMs;
@@ -158,7 +161,8 @@ export class InferStream {
       id = request.id;
       if (id !== '') release();
       const principal = await this.#options.authenticate();
-      const { response } = await infer(door.house, request, {
+      const { response, receipt } = await infer(door.house, request, {
+        ...this.#wishes,
         requestId,
         principal,
         trace: traceOf(this.#options.stream),
@@ -170,6 +174,8 @@ export class InferStream {
           if (this.#over) made.cancel();
         },
       });
+      // Trailers belong to the whole stream: here each answer carries its own.
+      if (receipt !== undefined) response.parameters.commonwatt_receipt = text(receipt);
       if (id === '') await before;
       this.#write('', response);
     } catch (error) {

@@ -1,8 +1,10 @@
 /**
  * The quick way of a unary ModelInfer: below Connect, straight on the stream of HTTP/2, one frame in and one frame out.
  */
-import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { impactText } from '../../energy/footprint.ts';
+import type { IncomingHttpHeaders, OutgoingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { type Forms, formsHeader, readForms } from '../../energy/forms/forms.ts';
+import { pushFormHeaders } from '../../energy/forms/write.ts';
+import { receiptHeader, wantsReceipt } from '../../energy/receipts/claims.ts';
 import type { Principal } from '../../gate/gate.ts';
 import { traceOf } from '../traced.ts';
 import type { InferenceHouse } from './answer.ts';
@@ -26,6 +28,7 @@ export function answerUnary(
   requestId: string,
   principal: Principal,
 ): void {
+  const { forms, receipt } = wishesOf(house, headers);
   const exchange = new Exchange(stream, headers, requestId, log);
   const fail = (error: unknown) => exchange.fail(error);
   const compute = (message: Uint8Array) => {
@@ -37,8 +40,10 @@ export function answerUnary(
       trace: traceOf(stream),
       deadlineAtMs: exchange.deadlineAtMs,
       reuse: mayReuse(headers),
+      forms,
+      receipt,
       watch: (call) => exchange.watch(call),
-    }).then((answered) => succeed(exchange, answered), fail);
+    }).then((answered) => succeed(exchange, answered, forms), fail);
   };
   receive(stream, {
     bytesAtMost: house.maxBodyBytes,
@@ -61,18 +66,25 @@ export function mayReuse({ 'cache-control': control }: IncomingHttpHeaders): boo
   return control === undefined || !/\bno-store\b/i.test(control);
 }
 
-function succeed(exchange: Exchange, { response, inference }: InferAnswer): void {
+/** What the metadata of a call asks of its answers. Throws INVALID_REQUEST. */
+export function wishesOf({ forms, receipts }: InferenceHouse, headers: IncomingHttpHeaders) {
+  return {
+    forms: readForms(headers[formsHeader], forms),
+    receipt: wantsReceipt(headers[receiptHeader], receipts.always),
+  };
+}
+
+function succeed(exchange: Exchange, { response, inference, receipt }: InferAnswer, forms: Forms): void {
   if (exchange.over) return;
-  const { energyWh, carbonGCo2e } = impactText(inference.footprint);
-  exchange.succeed(
-    {
-      ':status': 200,
-      'content-type': 'application/grpc+proto',
-      [requestIdHeader]: exchange.requestId,
-      'x-commonwatt-source': inference.source,
-      ...(energyWh === null ? {} : { 'x-commonwatt-energy-wh': energyWh }),
-      ...(carbonGCo2e === null ? {} : { 'x-commonwatt-carbon-gco2e': carbonGCo2e }),
-    },
-    framed(ModelInferResponseSchema, response),
-  );
+  const headers: OutgoingHttpHeaders = {
+    ':status': 200,
+    'content-type': 'application/grpc+proto',
+    [requestIdHeader]: exchange.requestId,
+    'x-commonwatt-source': inference.source,
+  };
+  const footprint: string[] = [];
+  pushFormHeaders(footprint, inference, forms);
+  for (let at = 0; at < footprint.length; at += 2) headers[footprint[at] ?? ''] = footprint[at + 1];
+  const trailers = receipt === undefined ? undefined : { [receiptHeader]: receipt };
+  exchange.succeed(headers, framed(ModelInferResponseSchema, response), trailers);
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { unmetered } from '../../energy/footprint.ts';
+import { standardForms } from '../../energy/forms/forms.ts';
 import type { ModelSignature, TensorSpec } from '../../models/models.ts';
 import { packBytes, type Tensor, unpackBytes } from '../../runtimes/tensor.ts';
 import { chooseOutputs, wantedOutputs } from './outputs.ts';
@@ -65,14 +66,17 @@ describe('classification', () => {
       );
     const answerTo = ({ outputs, binaryOutputs }: ReturnType<typeof ask>) =>
       renderAnswer(
-        { modelName: 'm', version: 1, id: undefined, wanted: outputs, binaryOutputs },
+        { modelName: 'm', version: 1, forms: standardForms, id: undefined, wanted: outputs, binaryOutputs },
         {
           outputs: [{ ...scores, shape: [1, 4], data: Float32Array.of(1, 5, 10, 4) }],
           footprint: unmetered,
           source: 'computed',
           queueMs: 0,
+          batchMs: 0,
           computeMs: 0,
           batchRows: 1,
+          batchRequests: 1,
+          share: 1,
         },
       ).body;
     expect(JSON.parse(String(answerTo(ask('scores', { classification: 1 })))).outputs).toEqual([

@@ -1,9 +1,10 @@
 /**
- * Writes an inference answer of the Open Inference Protocol: JSON with the footprint in `usage.impact`, raw bytes of
- * the outputs that are wanted so behind it, and the headers that say where the answer came from.
+ * Writes an inference answer of the Open Inference Protocol: JSON with the footprint in the forms that are wanted, raw
+ * bytes of the outputs that are wanted so behind it, and the headers that say where the answer came from.
  */
 import { isUtf8 } from 'node:buffer';
-import { impactText } from '../../energy/footprint.ts';
+import type { Forms } from '../../energy/forms/forms.ts';
+import { formFields, pushFormHeaders } from '../../energy/forms/write.ts';
 import { CommonwattError } from '../../errors.ts';
 import { type Tensor, unpackBytes } from '../../runtimes/tensor.ts';
 import type { Inference } from '../../serve/serve.ts';
@@ -12,6 +13,8 @@ import { chooseOutputs, type WantedOutput } from './outputs.ts';
 export interface AnswerHead {
   modelName: string;
   version: number;
+  /** Those of the footprint. */
+  forms: Forms;
   id: string | undefined;
   /** undefined: all. */
   wanted: readonly WantedOutput[] | undefined;
@@ -39,7 +42,7 @@ export function renderAnswer(head: AnswerHead, inference: Inference): RenderedAn
     outputs.push(`{${named(output)},"parameters":{"binary_data_size":${bytes.length}}}`);
   }
   const json = renderHead(head, outputs.join(','), inference);
-  const headers = answerHeaders(inference);
+  const headers = answerHeaders(inference, head.forms);
   if (!wantsRaw(head)) {
     headers.push('content-type', 'application/json; charset=utf-8');
     return { headers, body: json };
@@ -51,16 +54,9 @@ export function renderAnswer(head: AnswerHead, inference: Inference): RenderedAn
 }
 
 /** What every door over HTTP says of an answer in headers. */
-export function answerHeaders({ footprint, source, queueMs, computeMs }: Inference): string[] {
-  const { energyWh, carbonGCo2e } = impactText(footprint);
-  const headers = [
-    'x-commonwatt-source',
-    source,
-    'server-timing',
-    `queue;dur=${queueMs.toFixed(3)}, compute;dur=${computeMs.toFixed(3)}`,
-  ];
-  if (energyWh !== null) headers.push('x-commonwatt-energy-wh', energyWh);
-  if (carbonGCo2e !== null) headers.push('x-commonwatt-carbon-gco2e', carbonGCo2e);
+export function answerHeaders(inference: Inference, forms: Forms): string[] {
+  const headers = ['x-commonwatt-source', inference.source];
+  pushFormHeaders(headers, inference, forms);
   return headers;
 }
 
@@ -69,14 +65,13 @@ function wantsRaw({ wanted, binaryOutputs }: AnswerHead): boolean {
   return wanted ? wanted.some(({ binary }) => binary ?? binaryOutputs) : binaryOutputs;
 }
 
-function renderHead({ modelName, version, id }: AnswerHead, outputs: string, inference: Inference): string {
+function renderHead(
+  { modelName, version, id, forms }: AnswerHead,
+  outputs: string,
+  inference: Inference,
+): string {
   const idPart = id === undefined ? '' : `"id":${JSON.stringify(id)},`;
-  return `{"model_name":${JSON.stringify(modelName)},"model_version":"${version}",${idPart}"outputs":[${outputs}],${usage(inference)}}`;
-}
-
-/** The field of an answer that tells what it cost. */
-export function usage({ footprint }: Inference): string {
-  return `"usage":{"impact":${impactText(footprint).json}}`;
+  return `{"model_name":${JSON.stringify(modelName)},"model_version":"${version}",${idPart}"outputs":[${outputs}]${formFields(inference, forms)}}`;
 }
 
 function rawBytes({ data }: Tensor): Uint8Array {

@@ -18,6 +18,7 @@ import { keyRoutes } from './keys.ts';
 import { memberRoutes } from './members.ts';
 import { modelRoutes } from './models.ts';
 import { organisationRoutes } from './organisations.ts';
+import { receiptKeyRoutes, receiptRoutes } from './receipts.ts';
 import { serverRoutes } from './server.ts';
 import { versionRoutes } from './versions.ts';
 
@@ -40,9 +41,11 @@ export async function platformRoutes(app: FastifyInstance, house: House): Promis
       evaluationRoutes(routes, house);
       explainRoutes(routes, house);
       impactRoutes(routes, house);
+      receiptRoutes(routes, house);
       serverRoutes(routes, house);
       eventRoutes(routes, house);
     },
     { prefix: '/api/v1' },
   );
+  receiptKeyRoutes(app.withTypeProvider(), house);
 }

@@ -86,8 +86,11 @@ export class FunctionInferrer implements Inferrer {
       footprint,
       source: 'computed' as const,
       queueMs: 0,
+      batchMs: 0,
       computeMs: 1,
       batchRows: rows,
+      batchRequests: 1,
+      share: 1,
     };
   }
 

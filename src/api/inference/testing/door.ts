@@ -5,6 +5,8 @@
 import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
 import { unmetered } from '../../../energy/footprint.ts';
+import { standardForms } from '../../../energy/forms/forms.ts';
+import type { AnswerReceipts } from '../../../energy/receipts/receipts.ts';
 import { gramsCo2e, joules } from '../../../energy/units.ts';
 import { CommonwattError } from '../../../errors.ts';
 import type { Gate, Principal } from '../../../gate/gate.ts';
@@ -69,7 +71,11 @@ export function echoOf(datatype: Datatype, shape: number[], inputs = 1): ModelSi
   };
 }
 
-export async function openDoor({ maxBodyBytes = 64 * 1024 } = {}): Promise<Door> {
+export async function openDoor({
+  maxBodyBytes = 64 * 1024,
+  receipts = noReceipts,
+  forms = standardForms,
+} = {}): Promise<Door> {
   const served = (version: number): ServedVersion => {
     if (!door.deployed.has(version))
       throw new CommonwattError('VERSION_NOT_FOUND', `version ${version} is not deployed`);
@@ -89,6 +95,8 @@ export async function openDoor({ maxBodyBytes = 64 * 1024 } = {}): Promise<Door>
     version: '1.2.3',
     maxBodyBytes,
     maxBatchSize: 128,
+    forms,
+    receipts,
     registry: {
       listModels: async (id) => (id === 'o1' ? [model] : []),
       listGrantedModels: async (id) => (id === 'o2' ? [model] : []),
@@ -115,8 +123,11 @@ export async function openDoor({ maxBodyBytes = 64 * 1024 } = {}): Promise<Door>
           footprint,
           source: 'computed',
           queueMs: 0.5,
+          batchMs: 0.25,
           computeMs: 1.25,
           batchRows: 1,
+          batchRequests: 1,
+          share: 1,
           ...computed,
         };
       },
@@ -158,6 +169,12 @@ export async function openDoor({ maxBodyBytes = 64 * 1024 } = {}): Promise<Door>
   };
   return door;
 }
+
+/** Says what it would sign. */
+export const noReceipts: AnswerReceipts = {
+  always: false,
+  sign: async ({ requestId, model, version, consumerId }) => `${requestId} ${model}:${version} ${consumerId}`,
+};
 
 const footprint = {
   ...unmetered,

@@ -3,6 +3,7 @@ import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import type { WorkContext } from '../../../energy/energy.ts';
 import { unmetered } from '../../../energy/footprint.ts';
+import { standardForms } from '../../../energy/forms/forms.ts';
 import { gramsCo2e, joules } from '../../../energy/units.ts';
 import { CommonwattError } from '../../../errors.ts';
 import type { Gate, Principal } from '../../../gate/gate.ts';
@@ -36,6 +37,8 @@ const metered = {
   carbonGCo2e: gramsCo2e(0.5),
   quality: 'estimated',
 } as const;
+
+const times = { queueMs: 0, batchMs: 0, computeMs: 1, batchRows: 1, batchRequests: 1, share: 1 } as const;
 
 export type Compute = (call: InferCall) => Promise<Pick<Inference, 'outputs' | 'footprint'>>;
 
@@ -153,6 +156,12 @@ function inferenceHouse(house: House, maxBodyBytes: number): InferenceHouse {
     version: '1.2.3',
     maxBodyBytes,
     maxBatchSize: 128,
+    forms: standardForms,
+    receipts: {
+      always: false,
+      sign: async ({ requestId, model, version, consumerId }) =>
+        `${requestId} ${model}:${version} ${consumerId}`,
+    },
     registry: {
       listModels: async () => [model],
       listGrantedModels: async () => [],
@@ -182,7 +191,7 @@ function inferenceHouse(house: House, maxBodyBytes: number): InferenceHouse {
         house.seen.calls.push(call);
         house.seen.contexts.push(call.context);
         const answer = await house.compute(call);
-        return { ...answer, source: 'computed', queueMs: 0, computeMs: 1, batchRows: 1 };
+        return { ...answer, source: 'computed', ...times };
       },
     },
   };

@@ -186,6 +186,13 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
         quality: 'assumed' as const,
       }),
     },
+    receipts: {
+      ofEntry: async () => {
+        throw new CommonwattError('NOT_FOUND', 'nothing is booked in this test');
+      },
+      publicKeys: () => ({ issuer: 'urn:test', keys: [] }),
+      rotate: async () => 'next',
+    },
     artifacts: store,
     server: {
       facts: () => facts,
