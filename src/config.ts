@@ -7,17 +7,14 @@ import { resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { formNames } from './energy/forms/forms.ts';
+import { meterSettings, readMeterEnvironment } from './energy/meters/settings.ts';
 import { CommonwattError } from './errors.ts';
 import { givenSettings } from './serve/settings.ts';
 
 const port = z.coerce.number().int().min(0).max(65535);
 
 const energySchema = z.strictObject({
-  /** auto: RAPL where readable, otherwise an estimate from CPU time; off: nothing is metered (for benchmarks). */
-  meter: z.enum(['auto', 'rapl', 'cpu-time', 'off']).default('auto'),
-  /** Idle and full-load watts of this host; null: assumed from its CPU count, labelled so. */
-  idleW: z.coerce.number().positive().nullable().default(null),
-  maxW: z.coerce.number().positive().nullable().default(null),
+  ...meterSettings,
   /** Power usage effectiveness of the building, ≥ 1. Null: unknown, 1 is used and labelled as assumed. */
   pue: z.coerce.number().min(1).max(5).nullable().default(null),
   /** Electricity zone: an ISO 3166 alpha-3 country code or WORLD. */
@@ -111,6 +108,9 @@ const environment: Record<string, readonly [keyof Config, string?]> = {
   COMMONWATT_METER: ['energy', 'meter'],
   COMMONWATT_IDLE_W: ['energy', 'idleW'],
   COMMONWATT_MAX_W: ['energy', 'maxW'],
+  COMMONWATT_TDP_W: ['energy', 'tdpW'],
+  COMMONWATT_PLATFORM_FACTOR: ['energy', 'platformFactor'],
+  COMMONWATT_ACCELERATORS: ['energy', 'accelerators'],
   COMMONWATT_PUE: ['energy', 'pue'],
   COMMONWATT_ZONE: ['energy', 'zone'],
 };
@@ -126,6 +126,7 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env, flags: Partial<
     if (inner) energy[inner] = value;
     else raw[key] = value;
   }
+  readMeterEnvironment(env, energy, origin);
   const parsed = configSchema.safeParse({ ...raw, energy, ...flags });
   if (!parsed.success) {
     const issue = parsed.error.issues[0];

@@ -1,5 +1,5 @@
 /** Builds the energy room for this host: chooses the meter, says which, and opens the ledger. */
-import type { Registry } from 'prom-client';
+import { Counter, type Registry } from 'prom-client';
 import type { Config } from '../config.ts';
 import { CommonwattError } from '../errors.ts';
 import type { Db } from '../storage/db.ts';
@@ -9,7 +9,7 @@ import { meteringIsOff, unmetered } from './footprint.ts';
 import { Host } from './host.ts';
 import { Ledger, type LedgerLog } from './ledger.ts';
 import { type Live, LiveFigures, nothingMetered } from './live.ts';
-import { type ChosenMeter, chooseMeter } from './meters/choose.ts';
+import { chooseMeter, type Metering } from './meters/choose.ts';
 import { type ImpactReport, type ReportHost, type ReportQuery, resourceWeights } from './reports.ts';
 
 /** The energy room as the rest of the house sees it. Everything but `describe` needs `start()` first. */
@@ -37,7 +37,7 @@ export interface EnergyOptions {
 
 const systemClock = { now: () => Date.now(), monotonic: () => performance.now() / 1000 };
 
-/** Throws INVALID_CONFIG when a sensor is demanded that cannot be read. */
+/** Its `start` throws INVALID_CONFIG when a sensor is demanded that cannot be read. */
 export function createEnergy(options: EnergyOptions): Energy {
   return options.config.energy.meter === 'off' ? noAccountant(options.log) : new MeteredEnergy(options);
 }
@@ -45,8 +45,7 @@ export function createEnergy(options: EnergyOptions): Energy {
 class MeteredEnergy implements Energy {
   readonly #options: EnergyOptions;
   readonly #host: Host;
-  readonly #chosen: ChosenMeter;
-  #started: { ledger: Ledger; basis: Basis; live: LiveFigures } | undefined;
+  #started: { ledger: Ledger; basis: Basis; live: LiveFigures; metering: Metering } | undefined;
   #reservations: readonly Reservation[] = [];
   #runnerPids: readonly number[] = [];
   #gateways: readonly number[] = [];
@@ -54,22 +53,29 @@ class MeteredEnergy implements Energy {
   constructor(options: EnergyOptions) {
     this.#options = options;
     this.#host = options.host ?? new Host();
-    const { clock } = options;
-    this.#chosen = chooseMeter(options.config.energy, {
-      host: this.#host,
-      log: options.log,
-      ...(clock ? { clock: () => clock.monotonic() } : {}),
-    });
   }
 
   async start(): Promise<void> {
     const { db, config, dataFolder, log, metrics, clock = systemClock } = this.#options;
     const basis = await readBasis(config.energy, this.#host);
-    const live = new LiveFigures(metrics, resourceWeights(this.#reportHost(basis)));
+    const missing = new Counter({
+      name: 'commonwatt_meter_missing_samples_total',
+      help: 'Intervals in which the meter, or a part of it, gave no sample: an estimate stands in.',
+      labelNames: ['meter'],
+      registers: [metrics],
+    });
+    const metering = await chooseMeter(config.energy, {
+      host: this.#host,
+      log,
+      dataFolder,
+      missed: (meter) => missing.inc({ meter }),
+      ...(this.#options.clock ? { clock: () => clock.monotonic() } : {}),
+    });
+    const live = new LiveFigures(metrics, resourceWeights(this.#reportHost(basis, metering)));
     const ledger = new Ledger({
       db,
       host: this.#host,
-      chosen: this.#chosen,
+      chosen: metering,
       idleIsConfigured: config.energy.idleW !== null,
       basis,
       dataFolder,
@@ -80,11 +86,12 @@ class MeteredEnergy implements Energy {
     await ledger.start();
     ledger.setReservations(this.#reservations, this.#runnerPids);
     ledger.setGateways(this.#gateways);
-    this.#started = { ledger, basis, live };
+    this.#started = { ledger, basis, live, metering };
   }
 
   async stop(): Promise<void> {
     await this.#started?.ledger.stop();
+    await this.#started?.metering.stop();
   }
 
   recordBatch(batch: Parameters<Accountant['recordBatch']>[0]): Footprint[] {
@@ -121,8 +128,8 @@ class MeteredEnergy implements Energy {
   }
 
   async report(query: ReportQuery): Promise<ImpactReport> {
-    const { ledger, basis } = this.#running();
-    return ledger.report(this.#reportHost(basis), query);
+    const { ledger, basis, metering } = this.#running();
+    return ledger.report(this.#reportHost(basis, metering), query);
   }
 
   live(): Live {
@@ -130,11 +137,9 @@ class MeteredEnergy implements Energy {
   }
 
   describe(): string[] {
-    const { meter, reason } = this.#chosen;
-    const basis = this.#started?.basis;
+    const { basis, metering } = this.#started ?? {};
     return [
-      `energy: ${meter.description}`,
-      ...(reason === null ? [] : [`not measured because ${reason}`]),
+      ...(metering?.lines ?? ['energy: the meter is chosen at the start']),
       ...(basis
         ? [
             `grid: ${basis.intensity.zone}, ${basis.intensity.value} gCO2e/kWh (${basis.intensity.source})`,
@@ -144,8 +149,7 @@ class MeteredEnergy implements Energy {
     ];
   }
 
-  #reportHost(basis: Basis): ReportHost {
-    const { meter, watts } = this.#chosen;
+  #reportHost(basis: Basis, { meter, watts }: Metering): ReportHost {
     const memoryOfModels: Record<string, number> = {};
     for (const { use, memoryBytes } of this.#reservations) {
       memoryOfModels[use.modelId] = (memoryOfModels[use.modelId] ?? 0) + memoryBytes;

@@ -47,6 +47,11 @@ export class Host {
     return (text === null ? null : parseCpu(text)) ?? cpuFromNode();
   }
 
+  /** What the processors say of themselves; null where there is no /proc/cpuinfo. */
+  cpuInfo(): string | null {
+    return readText(join(this.#root, 'cpuinfo'));
+  }
+
   /** Null for a process that is gone, or where only one's own process can be read. */
   process(pid: number): ProcessUse | null {
     if (!this.#reads) return pid === process.pid ? ownUse() : null;

@@ -1,15 +1,22 @@
 /** Chooses the meter of this host and says aloud which one and why: an estimate never passes for a measurement. */
 import { CommonwattError } from '../../errors.ts';
 import type { Host } from '../host.ts';
+import { Accelerators, WithAccelerators } from './accelerators.ts';
+import { architectureOf, processorName } from './architectures.ts';
+import { type Calibration, readCalibration } from './calibration.ts';
 import { CpuTimeMeter, hostWatts } from './cpu-time.ts';
-import type { HostWatts, Meter, MonotonicClock } from './meter.ts';
-import { openRapl } from './rapl.ts';
+import type { HostWatts, Meter, MonotonicClock, Unavailable } from './meter.ts';
+import {
+  type AcceleratorName,
+  isConfigured,
+  openAccelerators,
+  openSensor,
+  type Places,
+  type SensorName,
+} from './open.ts';
+import type { MeterConfig } from './settings.ts';
 
-export interface MeterConfig {
-  meter: 'auto' | 'rapl' | 'cpu-time' | 'off';
-  idleW: number | null;
-  maxW: number | null;
-}
+export type { MeterConfig } from './settings.ts';
 
 interface MeterLog {
   info(fields: object, message: string): void;
@@ -25,43 +32,204 @@ export interface ChosenMeter {
   reason: string | null;
 }
 
+/** What was tried and is not used, with what would help; for the start and `doctor`. */
+export interface NotUsed extends Unavailable {
+  name: string;
+}
+
+export interface Metering extends ChosenMeter {
+  notUsed: readonly NotUsed[];
+  /** A line for each fact. */
+  lines: readonly string[];
+  stop(): Promise<void>;
+}
+
 export interface ChooseOptions {
   host: Host;
   log: MeterLog;
+  /** Where a calibration is kept; absent: none is looked for. */
+  dataFolder?: string;
   clock?: MonotonicClock;
-  powercapRoot?: string;
+  places?: Places;
+  /** Told of each sample that a sensor did not give. */
+  missed?: (meter: string, reason: string) => void;
 }
 
+/**
+ * Best first: what somebody configured on purpose, then the host's own sensors from the most to the least
+ * comprehensive.
+ */
+const sensors: readonly SensorName[] = [
+  'redfish',
+  'plug',
+  'json',
+  'mqtt',
+  'prometheus',
+  'ipmi',
+  'hwmon',
+  'rapl',
+];
+const acceleratorMeters: readonly AcceleratorName[] = ['dcgm', 'nvidia-smi', 'hwmon'];
+
 /** Throws INVALID_CONFIG when a sensor is demanded that cannot be read. */
-export function chooseMeter(
+export async function chooseMeter(config: MeterConfig, options: ChooseOptions): Promise<Metering> {
+  checkCurve(config);
+  const { host, log, clock } = options;
+  const known = knownOf(config, options);
+  const watts = hostWatts(config, known.facts, known.calibration);
+  const timed = clock ? { clock } : {};
+  const covers = watts.source?.told.startsWith('calibrated') ? known.calibration?.covers : undefined;
+  const estimate = new CpuTimeMeter({
+    watts,
+    cpu: () => host.cpu(),
+    ...timed,
+    ...(covers ? { covers } : {}),
+  });
+  const notUsed: NotUsed[] = [];
+  const sensor = await openHostSensor(config, options, notUsed);
+  const accelerated = await openAccelerated(config, options, notUsed).catch(async (error: unknown) => {
+    await sensor?.stop?.();
+    throw error;
+  });
+  const chosen = sensor ?? estimate;
+  const meter = accelerated ? new WithAccelerators(chosen, accelerated) : chosen;
+  const fallback = sensor
+    ? accelerated
+      ? new WithAccelerators(estimate, accelerated, { standsIn: true })
+      : estimate
+    : meter;
+  const reason = sensor ? null : reasonOf(config, notUsed);
+  if (sensor) log.info({ method: meter.name }, `energy is ${meter.description}`);
+  else
+    log.warn(
+      { method: meter.name, reason },
+      `energy is ${meter.description}; not measured because ${reason}`,
+    );
+  const counted = options.missed ? countMissing(meter, options.missed) : meter;
+  return {
+    meter: counted,
+    fallback: sensor ? fallback : counted,
+    watts,
+    reason,
+    notUsed,
+    lines: linesOf(meter, reason, notUsed, known.note),
+    async stop() {
+      await sensor?.stop?.();
+      await accelerated?.meter.stop();
+    },
+  };
+}
+
+/** The first reading starts a meter, and is missing by its nature. */
+function countMissing(meter: Meter, missed: (meter: string, reason: string) => void): Meter {
+  let begun = false;
+  return {
+    ...meter,
+    read() {
+      const reading = meter.read();
+      const reason = 'missing' in reading ? reading.missing : reading.partly;
+      if (reason !== undefined && begun) missed(meter.name, reason);
+      begun = true;
+      return reading;
+    },
+  };
+}
+
+function checkCurve({ curve, tdpW }: MeterConfig): void {
+  if (typeof curve !== 'string' || tdpW !== null) return;
+  throw new CommonwattError('INVALID_CONFIG', `the curve ${curve} is in parts of the processor's TDP`, {
+    where: 'energy.tdpW',
+    hint: 'set energy.tdpW (or COMMONWATT_TDP_W) to the watts in its data sheet, or calibrate: commonwatt calibrate',
+  });
+}
+
+function knownOf(config: MeterConfig, { host, dataFolder }: ChooseOptions) {
+  const cpuinfo = host.cpuInfo();
+  const facts = {
+    cpuCount: host.cpuCount,
+    memoryBytes: host.memoryBytes,
+    architecture: cpuinfo === null ? null : architectureOf(cpuinfo),
+  };
+  const processor = cpuinfo === null ? null : processorName(cpuinfo);
+  const found =
+    dataFolder === undefined
+      ? { none: 'no data folder' }
+      : readCalibration(dataFolder, { processor, cpuCount: host.cpuCount });
+  const calibration: Calibration | null = 'none' in found ? null : found;
+  const unused = calibration && (config.idleW !== null || config.maxW !== null || config.curve !== null);
+  const foreign = 'none' in found && found.none.includes('another host');
+  const note = unused
+    ? 'the calibration is not used, since watts are configured'
+    : foreign && 'none' in found
+      ? found.none
+      : null;
+  return { facts, calibration, note };
+}
+
+async function openHostSensor(
   config: MeterConfig,
-  { host, log, clock, powercapRoot }: ChooseOptions,
-): ChosenMeter {
-  const watts = hostWatts(config, host.cpuCount);
-  const timed = clock === undefined ? {} : { clock };
-  const fallback = new CpuTimeMeter({ watts, cpu: () => host.cpu(), ...timed });
-  let reason: string | null = 'the configuration asks for the estimate';
-  if (config.meter !== 'cpu-time') {
-    const rapl = openRapl({
-      maxW: config.maxW,
-      ...timed,
-      ...(powercapRoot === undefined ? {} : { root: powercapRoot }),
-    });
-    if ('meter' in rapl) {
-      log.info({ method: rapl.meter.name }, `energy is ${rapl.meter.description}`);
-      return { meter: rapl.meter, fallback, watts, reason: null };
-    }
-    reason = rapl.unavailable;
-    if (config.meter === 'rapl') {
-      throw new CommonwattError('INVALID_CONFIG', `the RAPL meter cannot be used: ${reason}`, {
-        where: 'COMMONWATT_METER',
-        hint: 'allow this user to read the counters, or set COMMONWATT_METER=cpu-time for an estimate',
-      });
-    }
+  { clock, places }: ChooseOptions,
+  notUsed: NotUsed[],
+): Promise<Meter | null> {
+  if (config.meter === 'cpu-time' || config.meter === 'off') return null;
+  const auto = config.meter === 'auto';
+  const options = { config, ...(clock ? { clock } : {}), ...(places ? { places } : {}) };
+  const wanted = sensors.filter((name) => (auto ? isConfigured(name, config) : name === config.meter));
+  for (const name of wanted) {
+    const opened = await openSensor(name, options);
+    if ('meter' in opened) return opened.meter;
+    if (!auto) throw unreadable(name, opened);
+    notUsed.push({ name, ...opened });
   }
-  log.warn(
-    { method: fallback.name, reason },
-    `energy is ${fallback.description}; not measured because ${reason}`,
-  );
-  return { meter: fallback, fallback, watts, reason };
+  return null;
+}
+
+async function openAccelerated(
+  config: MeterConfig,
+  { clock, places }: ChooseOptions,
+  notUsed: NotUsed[],
+): Promise<Accelerators | null> {
+  const auto = config.accelerators === 'auto';
+  const options = { config, ...(clock ? { clock } : {}), ...(places ? { places } : {}) };
+  for (const name of acceleratorMeters) {
+    if (auto ? name === 'dcgm' && config.dcgm === null : name !== config.accelerators) continue;
+    const opened = await openAccelerators(name, options);
+    if ('meter' in opened) return new Accelerators(opened.meter, clock);
+    if (!auto) throw unreadable(name, opened);
+    // A host without accelerators is nothing to talk about.
+    if (name === 'dcgm' || !/^no (NVIDIA driver|accelerator power sensor)/.test(opened.unavailable))
+      notUsed.push({ name, ...opened });
+  }
+  return null;
+}
+
+function unreadable(name: string, { unavailable, help }: Unavailable): CommonwattError {
+  const shown = name === 'rapl' ? 'RAPL' : name;
+  return new CommonwattError('INVALID_CONFIG', `the ${shown} meter cannot be used: ${unavailable}`, {
+    where: 'energy.meter (COMMONWATT_METER)',
+    hint: `${help ? `${help}; or ` : ''}set COMMONWATT_METER=auto for the best that can be read, cpu-time for an estimate`,
+  });
+}
+
+function reasonOf(config: MeterConfig, notUsed: readonly NotUsed[]): string {
+  if (config.meter === 'cpu-time') return 'the configuration asks for the estimate';
+  return notUsed.map(({ unavailable }) => unavailable).join('; ') || 'there is no sensor';
+}
+
+function linesOf(
+  meter: Meter,
+  reason: string | null,
+  notUsed: readonly NotUsed[],
+  note: string | null,
+): string[] {
+  return [
+    `energy: ${meter.description}`,
+    ...(reason === null
+      ? notUsed.map(({ name, unavailable }) => `not by ${name}: ${unavailable}`)
+      : [`not measured because ${reason}`]),
+    ...(reason !== null && notUsed.some(({ help }) => help)
+      ? ['better: commonwatt doctor tells the commands']
+      : []),
+    ...(note === null ? [] : [note]),
+  ];
 }

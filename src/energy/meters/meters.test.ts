@@ -2,12 +2,11 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { Host } from '../host.ts';
 import { cpuSeconds } from '../units.ts';
-import { chooseMeter } from './choose.ts';
 import { CpuTimeMeter, energyFromCpuTime, hostWatts } from './cpu-time.ts';
 import { IdlePower } from './idle-power.ts';
 import type { Meter } from './meter.ts';
+import { PolledMeter } from './polled.ts';
 import { openRapl } from './rapl.ts';
 
 interface FakeZone {
@@ -49,7 +48,7 @@ const twoPackages = {
   'intel-rapl-mmio:0': { name: 'package-0', uj: 1_000_000, range },
 };
 
-const siblings: Record<string, () => { meter: Meter; advance(seconds: number): void }> = {
+const siblings: Record<string, () => { meter: Meter; advance(seconds: number): void | Promise<void> }> = {
   rapl: () => {
     const tree = powercap(twoPackages);
     let now = 0;
@@ -78,6 +77,28 @@ const siblings: Record<string, () => { meter: Meter; advance(seconds: number): v
       },
     };
   },
+  polled: () => {
+    let now = 0;
+    const source = {
+      name: 'polled',
+      methodVersion: '1',
+      covers: 'wall' as const,
+      interval: { low: 0.9, high: 1.1 },
+      told: 'a plug that this test made',
+      everyS: 1,
+      ask: async () => ({ powerW: 30 }),
+    };
+    const meter = new PolledMeter(source, { ceilingW: 1000, clock: () => now, manual: true });
+    return {
+      meter,
+      advance: async (seconds) => {
+        for (let second = 0; second < seconds; second++) {
+          await meter.ask();
+          now++;
+        }
+      },
+    };
+  },
 };
 
 describe.each(Object.entries(siblings))('every meter: %s', (name, make) => {
@@ -88,6 +109,9 @@ describe.each(Object.entries(siblings))('every meter: %s', (name, make) => {
     expect(meter.methodVersion).toMatch(/^\d/);
     expect(meter.description.length).toBeGreaterThan(20);
     expect(meter.uncertainty).toBeGreaterThan(0);
+    expect(meter.interval.low).toBeLessThan(1);
+    expect(meter.interval.high).toBeGreaterThan(1);
+    expect(['cpu', 'machine', 'wall']).toContain(meter.covers);
   });
 
   it('is missing, never 0, on its first read and when no time has passed', () => {
@@ -96,12 +120,13 @@ describe.each(Object.entries(siblings))('every meter: %s', (name, make) => {
     expect(meter.read()).toHaveProperty('missing');
   });
 
-  it('gives the joules since the last read, each once', () => {
+  it('gives the joules since the last read, each once', async () => {
     const { meter, advance } = make();
+    await meter.start?.();
     meter.read();
-    advance(1);
+    await advance(1);
     expect(meter.read()).toEqual({ energyJ: 30 });
-    advance(2);
+    await advance(2);
     expect(meter.read()).toEqual({ energyJ: 60 });
   });
 });
@@ -178,6 +203,75 @@ describe('RAPL', () => {
     expect(meter.read()).toEqual({ energyJ: 5 });
   });
 
+  it('takes the mmio copy where the other cannot be read', () => {
+    const tree = powercap({
+      'intel-rapl:0': { name: 'package-0', uj: 'garbage', range },
+      'intel-rapl-mmio:0': { name: 'package-0', uj: 0, range },
+    });
+    let now = 0;
+    const meter = raplOn(tree, () => now);
+    meter.read();
+    now = 1;
+    tree.set('intel-rapl-mmio:0', 7_000_000);
+    expect(meter.read()).toEqual({ energyJ: 7 });
+  });
+
+  it("reads AMD's two sockets, whose counters wrap at 65,536 J", () => {
+    const amd = 65_532_610_987;
+    const tree = powercap({
+      'intel-rapl:0': { name: 'package-0', uj: amd - 40_000_000, range: amd },
+      'intel-rapl:0:0': { name: 'core', uj: 10, range: amd },
+      'intel-rapl:1': { name: 'package-1', uj: 1_000_000, range: amd },
+    });
+    let now = 0;
+    const meter = raplOn(tree, () => now);
+    meter.read();
+    now = 1;
+    tree.set('intel-rapl:0', 60_000_000);
+    tree.set('intel-rapl:1', 81_000_000);
+    expect(meter.read()).toEqual({ energyJ: 180 });
+  });
+
+  it('is missing when a counter was not read for so long that it may have wrapped twice', () => {
+    const tree = powercap({ 'intel-rapl:0': { name: 'package-0', uj: 0, range: 65_532_610_987 } });
+    let now = 0;
+    const meter = raplOn(tree, () => now);
+    meter.read();
+    now = 600;
+    tree.set('intel-rapl:0', 5_000_000);
+    expect(meter.read()).toHaveProperty('missing', expect.stringContaining('more than once'));
+    now = 601;
+    tree.set('intel-rapl:0', 55_000_000);
+    expect(meter.read()).toEqual({ energyJ: 50 });
+  });
+
+  it('does not take counters that stand still, as in some virtual machines, for 0 J', () => {
+    const tree = powercap({ 'intel-rapl:0': { name: 'package-0', uj: 0, range } });
+    let now = 0;
+    const meter = raplOn(tree, () => now);
+    meter.read();
+    now = 1;
+    expect(meter.read()).toHaveProperty('missing', expect.stringContaining('do not move'));
+  });
+
+  it('becomes a meter of the machine with a calibrated factor, and says so', () => {
+    const tree = powercap({ 'intel-rapl:0': { name: 'package-0', uj: 0, range } });
+    let now = 0;
+    const opened = openRapl({ root: tree.root, clock: () => now, platformFactor: 1.9 });
+    if (!('meter' in opened)) throw new Error(opened.unavailable);
+    const { meter } = opened;
+    meter.read();
+    now = 1;
+    tree.set('intel-rapl:0', 50_000_000);
+    expect(meter.read()).toEqual({ energyJ: 95 });
+    expect(meter).toMatchObject({
+      name: 'rapl-factor',
+      covers: 'machine',
+      interval: { low: 0.8, high: 1.2 },
+    });
+    expect(meter.description).toContain('platform factor 1.9');
+  });
+
   it('says what is in the way of reading it', () => {
     const empty = mkdtempSync(join(tmpdir(), 'powercap-'));
     expect(openRapl({ root: empty })).toEqual({
@@ -194,7 +288,10 @@ describe('RAPL', () => {
       });
     } else {
       chmodSync(file, 0);
-      expect(openRapl({ root: tree.root })).toEqual({ unavailable: expect.stringContaining('permission') });
+      expect(openRapl({ root: tree.root })).toEqual({
+        unavailable: expect.stringContaining('permission'),
+        help: expect.stringContaining('chmod'),
+      });
     }
   });
 });
@@ -217,35 +314,6 @@ describe('an estimate from CPU time', () => {
     expect(assumed.uncertainty).toBeGreaterThanOrEqual(0.5);
     expect(told.uncertainty).toBeLessThan(assumed.uncertainty);
     expect(assumed.description).toContain('assumed');
-  });
-});
-
-describe('the choice of a meter', () => {
-  const host = new Host();
-  const said: string[] = [];
-  const log = {
-    info: (_: object, message: string) => said.push(message),
-    warn: (_: object, message: string) => said.push(message),
-  };
-  const config = { idleW: null, maxW: null };
-
-  it('measures where it can', () => {
-    const { root } = powercap(twoPackages);
-    const { meter, reason } = chooseMeter({ ...config, meter: 'auto' }, { host, log, powercapRoot: root });
-    expect(meter.name).toBe('rapl');
-    expect(reason).toBeNull();
-  });
-
-  it('says aloud that it estimates, and why', () => {
-    const chosen = chooseMeter({ ...config, meter: 'auto' }, { host, log, powercapRoot: '/nowhere' });
-    expect(chosen.meter.quality).toBe('estimated');
-    expect(said.at(-1)).toMatch(/estimated.*not measured because no RAPL/);
-  });
-
-  it('refuses to estimate where a sensor is demanded', () => {
-    expect(() => chooseMeter({ ...config, meter: 'rapl' }, { host, log, powercapRoot: '/nowhere' })).toThrow(
-      /RAPL/,
-    );
   });
 });
 

@@ -3,12 +3,24 @@
  * They leave out disks, network, fans and power supplies; counters wrap, so they must be read at least once a
  * minute; since 2020 only root may read them unless the administrator allows more.
  */
-import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { joules } from '../units.ts';
-import { type Meter, type MeterReading, type MonotonicClock, monotonicSeconds } from './meter.ts';
+import {
+  type Interval,
+  type Meter,
+  type MeterReading,
+  type MonotonicClock,
+  monotonicSeconds,
+  type Unavailable,
+  within,
+} from './meter.ts';
+import { listFolder, readNumber, readText } from './sysfs.ts';
 
 const defaultRoot = '/sys/class/powercap';
+/** No package of today draws more, W. */
+const packageCeilingW = 1000;
+/** Counters are updated about every millisecond: one that stands still for so long is not one (virtual machines), s. */
+const standsStillS = 0.5;
 
 interface Zone {
   name: string;
@@ -19,51 +31,63 @@ interface Zone {
 export interface RaplOptions {
   /** Tests give a tree of their own. */
   root?: string;
-  /** Above 1.5 times this power a counter was reset, not used; null: 1,000 W. */
+  /** Above 1.5 times this power a counter was reset, not used; null: 1,000 W a package. */
   maxW?: number | null;
+  /** What a plug shows for each watt of the counters, as somebody has calibrated; null: only what they count. */
+  platformFactor?: number | null;
   clock?: MonotonicClock;
 }
 
 /** The meter, or why this host has none that we may read. */
-export function openRapl(options: RaplOptions = {}): { meter: RaplMeter } | { unavailable: string } {
+export function openRapl(options: RaplOptions = {}): { meter: RaplMeter } | Unavailable {
   const root = options.root ?? defaultRoot;
-  const zones = chooseZones(findZones(root));
-  if (zones.length === 0) return { unavailable: `no RAPL energy counters under ${root}` };
-  for (const { file } of zones) {
-    const value = readCounter(file);
-    if (typeof value === 'string') return { unavailable: value };
-  }
+  const found = findZones(root);
+  const zones = chooseZones(found.zones);
+  if (zones.length === 0) return found.denied ?? { unavailable: `no RAPL energy counters under ${root}` };
   return { meter: new RaplMeter(zones, options) };
 }
 
 export class RaplMeter implements Meter {
-  readonly name = 'rapl';
+  readonly name: string;
   readonly quality = 'measured';
-  readonly methodVersion = '1';
+  readonly methodVersion = '2';
   readonly description: string;
-  readonly uncertainty = 0.05;
+  readonly covers: 'cpu' | 'machine';
+  readonly interval: Interval;
+  readonly uncertainty: number;
   readonly #zones: readonly Zone[];
   readonly #ceilingW: number;
+  readonly #factor: number;
   readonly #clock: MonotonicClock;
   #last: { values: number[]; at: number } | undefined;
 
-  constructor(zones: readonly Zone[], { maxW, clock }: RaplOptions) {
+  constructor(zones: readonly Zone[], { maxW, platformFactor, clock }: RaplOptions) {
     this.#zones = zones;
-    this.#ceilingW = 1.5 * (maxW ?? 1000);
+    this.#factor = platformFactor ?? 1;
+    const packages = zones.filter(({ name }) => !name.startsWith('dram')).length;
+    this.#ceilingW = 1.5 * ((maxW ?? 0) > 0 ? Number(maxW) / this.#factor : packageCeilingW * packages);
     this.#clock = clock ?? monotonicSeconds;
     const names = zones.map(({ name }) => name).join(', ');
-    this.description = `measured by RAPL counters (${names}); disks, network, fans and power supply are not included`;
+    const whole = platformFactor != null;
+    this.name = whole ? 'rapl-factor' : 'rapl';
+    this.covers = whole || zones.every(({ name }) => name === 'psys') ? 'machine' : 'cpu';
+    // Sensors are good to a few percent; one factor for every load is not.
+    this.interval = within(whole ? 0.2 : 0.05);
+    this.uncertainty = whole ? 0.2 : 0.05;
+    this.description = whole
+      ? `measured by RAPL counters (${names}) times the calibrated platform factor ${platformFactor}`
+      : `measured by RAPL counters (${names}); disks, network, fans and power supply are not included (at the wall it is often twice as much)`;
   }
 
   read(): MeterReading {
     const at = this.#clock();
     const values: number[] = [];
     for (const { file } of this.#zones) {
-      const value = readCounter(file);
-      if (typeof value === 'string') {
+      const value = readNumber(file);
+      if (typeof value !== 'number') {
         // The next delta would span an unknown number of wraps of this counter only; start anew.
         this.#last = undefined;
-        return { missing: value };
+        return { missing: value.unavailable };
       }
       values.push(value);
     }
@@ -74,23 +98,35 @@ export class RaplMeter implements Meter {
     if (seconds <= 0) return { missing: 'no time has passed since the last reading' };
     let energyUj = 0;
     for (const [index, zone] of this.#zones.entries()) {
-      const before = last.values[index] ?? 0;
-      const now = values[index] ?? 0;
-      if (now >= before) energyUj += now - before;
-      else if (zone.rangeUj !== null) energyUj += zone.rangeUj - before + now;
-      else return { missing: `${zone.name} wrapped, and its range is not known` };
+      const delta = difference(zone, last.values[index] ?? 0, values[index] ?? 0, seconds);
+      if (typeof delta === 'string') return { missing: delta };
+      energyUj += delta;
     }
     const watts = energyUj / 1e6 / seconds;
     if (watts > this.#ceilingW) {
       return { missing: `${Math.round(watts)} W is more than this host can draw: a counter was reset` };
     }
-    return { energyJ: joules(energyUj / 1e6) };
+    if (energyUj === 0 && seconds >= standsStillS) return { missing: 'the counters do not move' };
+    return { energyJ: joules((energyUj / 1e6) * this.#factor) };
   }
 }
 
-/** Every zone and sub-zone with an energy counter; of zones of one name and package the first (mmio repeats msr). */
-function findZones(root: string): Zone[] {
+/** Microjoules between two states of a counter, or why they cannot be told. */
+function difference(zone: Zone, before: number, now: number, seconds: number): number | string {
+  if (zone.rangeUj !== null && seconds * packageCeilingW * 1e6 > 2 * zone.rangeUj)
+    return `${zone.name} was not read for ${Math.round(seconds)} s and may have wrapped more than once`;
+  if (now >= before) return now - before;
+  if (zone.rangeUj === null) return `${zone.name} wrapped, and its range is not known`;
+  return zone.rangeUj - before + now;
+}
+
+/**
+ * Every zone and sub-zone with an energy counter that can be read; of zones of one name and package the first (mmio
+ * repeats msr, and stands in for it where msr cannot be read).
+ */
+function findZones(root: string): { zones: Zone[]; denied: Unavailable | null } {
   const found = new Map<string, Zone>();
+  let denied: Unavailable | null = null;
   for (const folder of listFolder(root)
     .filter((name) => /^intel-rapl(-mmio)?:\d+(:\d+)?$/.test(name))
     .sort(mmioLast)) {
@@ -101,14 +137,29 @@ function findZones(root: string): Zone[] {
     const identity =
       name.startsWith('package-') || name === 'psys' ? name : `${name} ${folder.split(':')[1]}`;
     if (found.has(identity)) continue;
+    const file = join(path, 'energy_uj');
+    const value = readNumber(file);
+    if (typeof value !== 'number') {
+      denied ??= permissionOfAll(value, root);
+      continue;
+    }
     const range = Number(readText(join(path, 'max_energy_range_uj')) ?? Number.NaN);
     found.set(identity, {
       name: identity,
-      file: join(path, 'energy_uj'),
+      file,
       rangeUj: Number.isFinite(range) && range > 0 ? range : null,
     });
   }
-  return [...found.values()];
+  return { zones: [...found.values()], denied };
+}
+
+/** Permission is granted to all counters at once, and again after each boot. */
+function permissionOfAll(denied: Unavailable, root: string): Unavailable {
+  if (denied.help === undefined) return denied;
+  return {
+    ...denied,
+    help: `run as root, or after each boot: sudo chmod -R a+r ${root}/intel-rapl*/ (docs/measuring.md has a rule that stays)`,
+  };
 }
 
 /** Packages and memory, or the whole platform (psys) where there are no packages: psys contains them. */
@@ -120,36 +171,4 @@ function chooseZones(zones: readonly Zone[]): Zone[] {
 
 function mmioLast(a: string, b: string): number {
   return Number(a.includes('mmio')) - Number(b.includes('mmio')) || a.localeCompare(b);
-}
-
-function readCounter(file: string): number | string {
-  try {
-    const text = readFileSync(file, 'utf8').trim();
-    const value = Number(text);
-    return text !== '' && Number.isFinite(value)
-      ? value
-      : `${file} holds ${JSON.stringify(text)}, not a number`;
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code === 'EACCES' || code === 'EPERM') {
-      return `no permission to read ${file} (run as root, or: chmod a+r ${file})`;
-    }
-    return `${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`;
-  }
-}
-
-function listFolder(path: string): string[] {
-  try {
-    return readdirSync(path);
-  } catch {
-    return [];
-  }
-}
-
-function readText(file: string): string | null {
-  try {
-    return readFileSync(file, 'utf8').trim();
-  } catch {
-    return null;
-  }
 }
