@@ -1,7 +1,8 @@
 /** Runs Python code in the environment that the test set-up made; the independent source of many golden values. */
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 
 function pythonPath(): string {
   const python =
@@ -19,4 +20,11 @@ export function runPython(script: string, args: string[] = [], input?: string): 
     env: { ...process.env, KERAS_BACKEND: 'jax', JAX_PLATFORMS: 'cpu' },
     ...(input === undefined ? {} : { input }),
   });
+}
+
+/** The same while this process goes on, for instance as the server that the script asks. */
+export async function runPythonAside(script: string, args: string[], env: NodeJS.ProcessEnv = {}) {
+  const options = { maxBuffer: 1 << 28, env: { ...process.env, ...env } };
+  const { stdout } = await promisify(execFile)(pythonPath(), ['-c', script, ...args], options);
+  return stdout;
 }

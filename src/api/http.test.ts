@@ -46,6 +46,7 @@ describe('who may reach a route', () => {
     expect(open.toSorted()).toEqual(
       [
         '/',
+        '/.well-known/commonwatt-receipts.json',
         '/index.html',
         '/assets/index-abc123.js',
         '/docs',

@@ -187,7 +187,9 @@ describe('plain HTTP', () => {
     expect(Math.abs(body.readFloatLE(length) - (expected[0] ?? Number.NaN))).toBeLessThan(1e-6);
     expect(body).toHaveLength(length + 4);
     expect(response.headers.get('x-commonwatt-source')).toBe('computed');
-    expect(response.headers.get('server-timing')).toMatch(/^queue;dur=\d+\.\d{3}, compute;dur=\d+\.\d{3}$/);
+    expect(response.headers.get('server-timing')).toMatch(
+      /^queue;dur=\d+\.\d{3}, batch;dur=\d+\.\d{3}, compute;dur=\d+\.\d{3}$/,
+    );
   });
 });
 
