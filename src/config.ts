@@ -8,6 +8,8 @@ import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { formNames } from './energy/forms/forms.ts';
 import { meterSettings, readMeterEnvironment } from './energy/meters/settings.ts';
+import { gridSettings } from './energy/grid/settings.ts';
+import { hardwareSettings } from './energy/hardware.ts';
 import { CommonwattError } from './errors.ts';
 import { givenSettings } from './serve/settings.ts';
 
@@ -19,13 +21,18 @@ const energySchema = z.strictObject({
   pue: z.coerce.number().min(1).max(5).nullable().default(null),
   /** Electricity zone: an ISO 3166 alpha-3 country code or WORLD. */
   zone: z.string().default('WORLD'),
+  /** Where intensities come from that follow the hours, e.g. `carbonintensity-uk, yearly` (docs/grid.md). */
+  grid: gridSettings.prefault({}),
   /** Litres per kWh of IT energy on site; null: unknown. */
   wueOnSite: z.coerce.number().min(0).nullable().default(null),
   /** Litres per kWh of electricity generated; null: unknown. */
   wueOffSite: z.coerce.number().min(0).nullable().default(null),
-  /** Embodied carbon of this host; null: estimated from its CPUs and memory. */
+  /** Embodied carbon of this host; null: of `hardware`, else estimated from its CPUs and memory. */
   embodiedKgCo2e: z.coerce.number().positive().nullable().default(null),
-  lifeYears: z.coerce.number().positive().default(4),
+  /** A known machine such as `8-gpu-server`, or its parts (docs/grid.md). */
+  hardware: hardwareSettings.nullable().default(null),
+  /** Null: of the hardware, else 4. */
+  lifeYears: z.coerce.number().positive().nullable().default(null),
 });
 
 /** What answers carry where their callers ask for nothing else. */
@@ -113,6 +120,8 @@ const environment: Record<string, readonly [keyof Config, string?]> = {
   COMMONWATT_ACCELERATORS: ['energy', 'accelerators'],
   COMMONWATT_PUE: ['energy', 'pue'],
   COMMONWATT_ZONE: ['energy', 'zone'],
+  COMMONWATT_GRID: ['energy', 'grid'],
+  COMMONWATT_HARDWARE: ['energy', 'hardware'],
 };
 
 export function loadConfig(env: NodeJS.ProcessEnv = process.env, flags: Partial<Config> = {}): Config {

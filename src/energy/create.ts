@@ -6,6 +6,7 @@ import type { Db } from '../storage/db.ts';
 import { type Basis, readBasis } from './basis.ts';
 import type { Accountant, Footprint, JobMeter, Reservation } from './energy.ts';
 import { meteringIsOff, unmetered } from './footprint.ts';
+import { type Grid, gridLine, openGridSignal } from './grid/open.ts';
 import { Host } from './host.ts';
 import { Ledger, type LedgerLog } from './ledger.ts';
 import { type Live, LiveFigures, nothingMetered } from './live.ts';
@@ -21,6 +22,8 @@ export interface Energy extends Accountant {
   /** Settles first. Throws INVALID_REQUEST for an impossible window. */
   report(query: ReportQuery): Promise<ImpactReport>;
   live(): Live;
+  /** The intensity of the electricity. */
+  grid(): Grid;
   /** How this host is metered, a line for each fact; for `doctor` and the start. */
   describe(): string[];
 }
@@ -45,7 +48,7 @@ export function createEnergy(options: EnergyOptions): Energy {
 class MeteredEnergy implements Energy {
   readonly #options: EnergyOptions;
   readonly #host: Host;
-  #started: { ledger: Ledger; basis: Basis; live: LiveFigures; metering: Metering } | undefined;
+  #started: { ledger: Ledger; basis: Basis; grid: Grid; live: LiveFigures; metering: Metering } | undefined;
   #reservations: readonly Reservation[] = [];
   #runnerPids: readonly number[] = [];
   #gateways: readonly number[] = [];
@@ -58,6 +61,8 @@ class MeteredEnergy implements Energy {
   async start(): Promise<void> {
     const { db, config, dataFolder, log, metrics, clock = systemClock } = this.#options;
     const basis = await readBasis(config.energy, this.#host);
+    const grid = await openGridSignal(config.energy, { log, dataFolder, now: () => clock.now() });
+    await grid.start();
     const missing = new Counter({
       name: 'commonwatt_meter_missing_samples_total',
       help: 'Intervals in which the meter, or a part of it, gave no sample: an estimate stands in.',
@@ -78,6 +83,7 @@ class MeteredEnergy implements Energy {
       chosen: metering,
       idleIsConfigured: config.energy.idleW !== null,
       basis,
+      grid,
       dataFolder,
       log,
       clock,
@@ -86,11 +92,12 @@ class MeteredEnergy implements Energy {
     await ledger.start();
     ledger.setReservations(this.#reservations, this.#runnerPids);
     ledger.setGateways(this.#gateways);
-    this.#started = { ledger, basis, live, metering };
+    this.#started = { ledger, basis, grid, live, metering };
   }
 
   async stop(): Promise<void> {
     await this.#started?.ledger.stop();
+    await this.#started?.grid.stop();
     await this.#started?.metering.stop();
   }
 
@@ -132,6 +139,10 @@ class MeteredEnergy implements Energy {
     return ledger.report(this.#reportHost(basis, metering), query);
   }
 
+  grid(): Grid {
+    return this.#running().grid;
+  }
+
   live(): Live {
     return this.#started?.live.read() ?? nothingMetered;
   }
@@ -142,7 +153,7 @@ class MeteredEnergy implements Energy {
       ...(metering?.lines ?? ['energy: the meter is chosen at the start']),
       ...(basis
         ? [
-            `grid: ${basis.intensity.zone}, ${basis.intensity.value} gCO2e/kWh (${basis.intensity.source})`,
+            gridLine(this.#started?.grid.over(Date.now(), Date.now()) ?? basis.intensity),
             `PUE ${basis.pue.value}${basis.pue.assumed ? ', assumed' : ''}`,
           ]
         : []),
@@ -197,6 +208,9 @@ function noAccountant(log: LedgerLog): Energy {
     requestsOfGrant: async () => 0,
     async settle() {},
     report: () => Promise.reject(refuse()),
+    grid() {
+      throw refuse();
+    },
     live: () => nothingMetered,
     describe: () => [meteringIsOff],
   };

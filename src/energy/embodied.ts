@@ -3,9 +3,9 @@
 export interface HardwareSize {
   vcpus: number;
   memoryGb: number;
-  ssds?: number;
-  hdds?: number;
-  gpus?: number;
+  ssds?: number | undefined;
+  hdds?: number | undefined;
+  gpus?: number | undefined;
 }
 
 const gramsOfServer = 1_000_000;
@@ -32,6 +32,14 @@ export function embodiedGrams({ vcpus, memoryGb, ssds = 0, hdds = 0, gpus = 0 }:
 /** The part of it that memory carries: needed to weigh memory against CPUs. */
 export function embodiedMemoryGrams(memoryGb: number): number {
   return memoryGb * gramsPerMemoryGb;
+}
+
+/**
+ * A server with accelerators: TE = 5,700 kg + 164 kg · GPUs, life 3 years. Source: EcoLogits.
+ * Example: 8 GPUs → 7,012 kg.
+ */
+export function embodiedGpuServerKg(gpus: number): number {
+  return 5700 + 164 * gpus;
 }
 
 /**

@@ -1,6 +1,7 @@
 /**
  * From joules to grams and litres: how much carbon a kilowatt-hour of the grid carries, and how much water.
- * Intensities are Ember's yearly averages (CC BY-SA 4.0, https://ember-energy.org), packaged in @tgwf/co2.
+ * Yearly averages are Ember's (CC BY-SA 4.0, https://ember-energy.org), packaged in @tgwf/co2; values that follow
+ * the hours come from the sources of `grid/`.
  */
 import { CommonwattError } from '../errors.ts';
 import { quote } from '../models/names.ts';
@@ -14,10 +15,25 @@ export interface Intensity {
   value: number;
   source: string;
   /** Average: of all electricity generated; a marginal one tells what one more kWh causes. */
-  kind: 'average';
-  scope: 'life-cycle';
+  kind: 'average' | 'marginal';
+  /** Life-cycle: with building and fuelling the power stations; direct: what leaves their chimneys. */
+  scope: 'life-cycle' | 'direct';
   /** True: a model's output, not a measurement at the time of use. A yearly average always is. */
   estimated: boolean;
+  /** True: no newer value was known; an older one was carried on. */
+  stale: boolean;
+  /** Since when its newest value has held, epoch ms; null: it is of a year. */
+  atMs: number | null;
+  /** Why it is not the first source's own value; null: it is. */
+  instead: string | null;
+}
+
+/** How dirty the electricity of a zone is over time. */
+export interface GridSignal {
+  /** Of the yearly average that stands in where no source has a value. */
+  readonly zone: string;
+  /** The mean over a time: each value weighs as long as it held, whatever the steps of the source are. */
+  over(startMs: number, endMs: number): Intensity;
 }
 
 /**
@@ -42,6 +58,9 @@ export async function gridIntensity(zone: string): Promise<Intensity> {
     kind: 'average',
     scope: 'life-cycle',
     estimated: true,
+    stale: false,
+    atMs: null,
+    instead: null,
   };
 }
 

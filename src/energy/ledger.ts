@@ -7,7 +7,7 @@ import { randomBytes } from 'node:crypto';
 import { CommonwattError } from '../errors.ts';
 import type { Db } from '../storage/db.ts';
 import { Backlog, type Closed } from './backlog.ts';
-import { type Basis, ratesOf } from './basis.ts';
+import { type Basis, basisOver, ratesOf } from './basis.ts';
 import type {
   Accountant,
   AvoidedWork,
@@ -19,6 +19,7 @@ import type {
   WorkContext,
 } from './energy.ts';
 import { GrantCounts, requestsOfGrant } from './grant-counts.ts';
+import type { GridSignal } from './grid.ts';
 import type { Host } from './host.ts';
 import { JobMeters } from './job-meters.ts';
 import { LedgerWorker } from './ledger-worker.ts';
@@ -59,6 +60,8 @@ export interface LedgerOptions {
   /** True when the configuration gives the idle watts. */
   idleIsConfigured: boolean;
   basis: Basis;
+  /** Gives each interval the intensity of its own time; without: the one of the basis. */
+  grid?: GridSignal;
   dataFolder: string;
   log: LedgerLog;
   clock: Clock;
@@ -323,7 +326,7 @@ export class Ledger implements Accountant {
 
   /** Reads the meter and every process once; from here on time belongs to the next interval. Synchronous. */
   #close(): void {
-    const { clock, host, chosen, basis } = this.#options;
+    const { clock, host, chosen, grid } = this.#options;
     const monotonic = clock.monotonic();
     const nowMs = clock.now();
     const durationS = monotonic - this.#openedAt;
@@ -339,6 +342,10 @@ export class Ledger implements Accountant {
     const jobs = this.#jobs.take(this.#id);
     const utilisation = taken.hostBusyS / (host.cpuCount * durationS);
     if (measured) this.#idle.observe(used.energyJ / durationS, utilisation);
+    // A clock that was set back must not give an interval a negative length.
+    const startMs = Math.min(this.#startMs, nowMs);
+    const basis = grid ? basisOver(this.#options.basis, grid, startMs, nowMs) : this.#options.basis;
+    this.#pricer.setIntensity(basis.intensity.value);
     const segment = this.#spool.rotate();
     this.#backlog.add({
       unsettled: {
@@ -347,8 +354,7 @@ export class Ledger implements Accountant {
         file: segment?.file ?? null,
         items: this.#items,
         facts: {
-          // A clock that was set back must not give an interval a negative length.
-          startMs: Math.min(this.#startMs, nowMs),
+          startMs,
           endMs: nowMs,
           durationS,
           energyJ: used.energyJ,

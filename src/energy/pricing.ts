@@ -80,6 +80,11 @@ export class Pricer {
     return (computeNs / 1e9) * this.prices.cpuPerComputeS * this.prices.joulesPerCpuS;
   }
 
+  /** Of the grid as it was when the last interval closed. */
+  setIntensity(gPerKwh: number): void {
+    this.prices = { ...this.prices, gPerKwh };
+  }
+
   /** The prices of the next interval's provisional figures are those of a settled one. */
   learn(learnt: Learnt, { quality, method }: Pick<Prices, 'quality' | 'method'>): void {
     const { joulesPerCpuS, hostBusyS, cpuCount, idleW, computeS, runnerS, linesS, requests } = learnt;

@@ -52,7 +52,7 @@ export interface ImpactReport {
   method: string;
   methodVersion: string;
   zone: string;
-  intensityGPerKwh: { value: number; source: string; kind: 'average' };
+  intensityGPerKwh: { value: number; source: string; kind: 'average' | 'marginal' };
   pue: { value: number; assumed: boolean };
   consumption: {
     energyWh: number;
