@@ -105,9 +105,17 @@ export function greenPtImpact({ footprint, computeMs }: Answered) {
   );
 }
 
-/** `Server-Timing` (W3C): ms. */
+let last = { batchMs: 0, computeMs: 0, text: ', batch;dur=0.000, compute;dur=0.000' };
+
+/** `Server-Timing` (W3C): ms. Callers of one batch differ in the queue only: the rest is put into digits once. */
 export function serverTiming({ queueMs, batchMs, computeMs }: Answered): string {
-  return `queue;dur=${queueMs.toFixed(3)}, batch;dur=${batchMs.toFixed(3)}, compute;dur=${computeMs.toFixed(3)}`;
+  if (last.batchMs !== batchMs || last.computeMs !== computeMs)
+    last = {
+      batchMs,
+      computeMs,
+      text: `, batch;dur=${batchMs.toFixed(3)}, compute;dur=${computeMs.toFixed(3)}`,
+    };
+  return `queue;dur=${queueMs.toFixed(3)}${last.text}`;
 }
 
 /**
