@@ -29,7 +29,7 @@ export class Accelerators {
   constructor(meter: PolledMeter, clock: MonotonicClock = monotonicSeconds) {
     this.meter = meter;
     this.#clock = clock;
-    meter.onAnswer = (answer) => this.#answered(answer);
+    meter.listen((answer) => this.#answered(answer));
   }
 
   /** Once for each interval. */

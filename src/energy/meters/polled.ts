@@ -52,13 +52,14 @@ export class PolledMeter implements Meter {
   readonly covers: Coverage;
   readonly interval: Interval;
   readonly uncertainty: number;
-  /** Called with each answer. */
-  onAnswer: ((answer: SourceAnswer) => void) | undefined;
+  /** Told of each answer from the last one on. */
+  #listener: ((answer: SourceAnswer) => void) | undefined;
+  #answer: SourceAnswer | undefined;
   readonly #source: Source;
   readonly #options: PolledOptions;
   readonly #clock: MonotonicClock;
   readonly #track: EnergyTrack;
-  readonly #ending = new AbortController();
+  #question: AbortController | undefined;
   #timer: NodeJS.Timeout | undefined;
   #asking: Promise<void> | undefined;
   #answeredAt: number | undefined;
@@ -93,7 +94,7 @@ export class PolledMeter implements Meter {
 
   async stop(): Promise<void> {
     clearInterval(this.#timer);
-    this.#ending.abort();
+    this.#question?.abort(new Error('the meter is stopped'));
     await this.#asking;
     await this.#source.close?.();
   }
@@ -109,18 +110,31 @@ export class PolledMeter implements Meter {
   async #ask(): Promise<void> {
     const timeoutMs = Math.max(shortestTimeoutMs, this.#source.everyS * 1000);
     const asked = this.#clock();
+    const question = new AbortController();
+    this.#question = question;
+    const timeout = setTimeout(
+      () => question.abort(new Error(`no answer within ${timeoutMs} ms`)),
+      timeoutMs,
+    );
     try {
-      const signal = AbortSignal.any([this.#ending.signal, AbortSignal.timeout(timeoutMs)]);
-      const answer = await this.#source.ask(signal);
+      const answer = await this.#source.ask(question.signal);
       const { utilisation: _, ageS, ...sample } = answer;
       const answered = this.#clock();
       const at = ageS === undefined ? (asked + answered) / 2 : answered - ageS;
       this.#failure = this.#track.add({ ...sample, at });
       this.#answeredAt = answered;
-      this.onAnswer?.(answer);
+      this.#answer = answer;
+      this.#listener?.(answer);
     } catch (error) {
-      this.#failure = reasonOf(error, timeoutMs);
+      this.#failure = error instanceof Error ? error.message : String(error);
+    } finally {
+      clearTimeout(timeout);
     }
+  }
+
+  listen(listener: (answer: SourceAnswer) => void): void {
+    this.#listener = listener;
+    if (this.#answer) listener(this.#answer);
   }
 
   read(): MeterReading {
@@ -134,9 +148,4 @@ export class PolledMeter implements Meter {
     if ('missing' in reading) return { missing: this.#failure ?? reading.missing };
     return { energyJ: joules(reading.energyJ) };
   }
-}
-
-function reasonOf(error: unknown, timeoutMs: number): string {
-  if (error instanceof Error && error.name === 'TimeoutError') return `no answer within ${timeoutMs} ms`;
-  return error instanceof Error ? error.message : String(error);
 }

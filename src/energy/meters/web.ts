@@ -78,6 +78,8 @@ export class Web {
     const options = {
       method,
       signal,
+      // Small devices close what they kept open just when it is used again.
+      agent: false,
       headers: { accept: '*/*', ...this.#access.headers, ...this.#basic(), ...headers },
       ...(secure ? { rejectUnauthorized: verifyTls } : {}),
       ...(secure && this.#ca ? { ca: await this.#ca } : {}),
