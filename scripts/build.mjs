@@ -25,6 +25,7 @@ const sources = [
   'clients/typescript/tsconfig.json',
   'web',
   'tsconfig.json',
+  'tsconfig.energy.json',
   'package-lock.json',
   'scripts/build.mjs',
 ];
@@ -54,6 +55,8 @@ export async function build({ force = false } = {}) {
 async function buildInto(next) {
   await compile('clients/typescript');
   await compile('.', '--outDir', next);
+  // Types for those who import `commonwatt/energy`.
+  await compile('tsconfig.energy.json', '--outDir', next);
   copyOtherFiles(join(root, 'src'), next);
   if (existsSync(join(root, 'web/index.html')))
     await runQuietly(

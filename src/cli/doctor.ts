@@ -8,6 +8,7 @@ import { type Config, loadConfig } from '../config.ts';
 import { openRapl } from '../energy/meters/rapl.ts';
 import { CommonwattError } from '../errors.ts';
 import { findServer, type ServerOptions } from './connection.ts';
+import { checkGrid } from './doctor-grid.ts';
 import { serverFindings } from './doctor-server.ts';
 import { WrongUse } from './failure.ts';
 import { answer, type Terminal } from './terminal.ts';
@@ -31,6 +32,7 @@ export function define(command: Command, terminal: Terminal): void {
         finding,
         checkNode(process.versions.node, new Date()),
         ...(config ? [checkMeter(config), await checkDataFolder(config.data)] : []),
+        ...(config ? [await checkGrid(config, terminal.env)] : []),
         await checkProviders(),
         ...(await checkServer(options, terminal.env)),
       ];

@@ -17,3 +17,9 @@ export const gramsCo2e = (value: number) => value as GramsCo2e;
 export const litres = (value: number) => value as Litres;
 /** 1 Wh = 3,600 J. */
 export const toWattHours = (value: Joules) => (value / 3600) as WattHours;
+
+/** The international avoirdupois pound is .45359237 kg by definition. */
+const gramsPerPound = 453.59237;
+
+/** lbs/MWh → g/kWh. Example: 1,000 lbs/MWh → 453.59237 g/kWh. */
+export const gPerKwhOf = (lbsPerMwh: number) => (lbsPerMwh * gramsPerPound) / 1000;

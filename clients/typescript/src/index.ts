@@ -5,9 +5,10 @@
  *     const { outputs, impact } = await cw.predict('acme/digits', [pixels]);
  */
 import { binaryRequest } from './binary-request.ts';
+import { type GridResource, gridResource } from './grid.ts';
 import { organisationResources, type PeopleResources } from './people.ts';
-import { type ModelResources, modelResources } from './registry.ts';
 import { type ReceiptResource, receiptResource } from './receipts.ts';
+import { type ModelResources, modelResources } from './registry.ts';
 import { type ServerResource, serverResource } from './server.ts';
 import type {
   Evaluation,
@@ -41,6 +42,7 @@ export class Commonwatt {
   readonly grants: ModelResources['grants'];
   readonly datasets: WorkResources['datasets'];
   readonly jobs: WorkResources['jobs'];
+  readonly grid: GridResource;
   readonly server: ServerResource;
   readonly receipts: ReceiptResource;
   readonly #transport: Transport;
@@ -59,6 +61,7 @@ export class Commonwatt {
     const work = workResources(this.#transport);
     this.datasets = work.datasets;
     this.jobs = work.jobs;
+    this.grid = gridResource(this.#transport);
     this.server = serverResource(this.#transport);
     this.receipts = receiptResource(this.#transport);
   }

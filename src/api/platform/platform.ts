@@ -11,6 +11,7 @@ import { evaluationRoutes } from './evaluations.ts';
 import { eventRoutes } from './events.ts';
 import { explainRoutes } from './explain.ts';
 import { grantRoutes } from './grants.ts';
+import { gridRoutes } from './grid.ts';
 import type { House, PlatformApp } from './house.ts';
 import { impactRoutes } from './impact.ts';
 import { jobRoutes } from './jobs.ts';
@@ -41,6 +42,7 @@ export async function platformRoutes(app: FastifyInstance, house: House): Promis
       evaluationRoutes(routes, house);
       explainRoutes(routes, house);
       impactRoutes(routes, house);
+      gridRoutes(routes, house);
       receiptRoutes(routes, house);
       serverRoutes(routes, house);
       eventRoutes(routes, house);

@@ -1,12 +1,13 @@
 /** Each service against answers as documented, served on the loopback. */
 import { afterEach, describe, expect, it } from 'vitest';
+import { gPerKwhOf } from '../units.ts';
 import { carbonIntensityUk } from './carbonintensity-uk.ts';
 import { electricityMaps } from './electricity-maps.ts';
 import { retryAfter } from './http.ts';
 import { ordered } from './series.ts';
 import type { GridSource } from './source.ts';
 import { type Answer, type Asked, gridService, type Service } from './testing/service.ts';
-import { gPerKwhOf, watttime } from './watttime.ts';
+import { watttime } from './watttime.ts';
 
 const nowMs = Date.parse('2026-11-20T12:10:00Z');
 const signal = new AbortController().signal;

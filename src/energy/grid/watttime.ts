@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { CommonwattError } from '../../errors.ts';
+import { gPerKwhOf } from '../units.ts';
 import { ask } from './http.ts';
 import { type GridPoint, steps } from './series.ts';
 import type { GridSource } from './source.ts';
@@ -19,14 +20,6 @@ const stepMs = 300_000;
 const hourMs = 3_600_000;
 /** Five minutes less than it holds, so that it never ends between two questions. */
 const tokenMs = 25 * 60_000;
-
-/** The international avoirdupois pound is .45359237 kg by definition, and 1 lb/MWh is 1 lb per 1,000 kWh. */
-const gramsPerPound = 453.59237;
-
-/** lbs/MWh → g/kWh. Example: 1,000 lbs/MWh → 453.59237 g/kWh. */
-export function gPerKwhOf(lbsPerMwh: number): number {
-  return (lbsPerMwh * gramsPerPound) / 1000;
-}
 
 const loginSchema = z.object({ token: z.string().min(1) });
 const dataSchema = z.object({

@@ -5,8 +5,10 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
+import { configSchema } from '../../../config.ts';
 import { Datasets } from '../../../datasets/datasets.ts';
 import { impactJson, unmetered } from '../../../energy/footprint.ts';
+import { openGridSignal } from '../../../energy/grid/open.ts';
 import { CommonwattError } from '../../../errors.ts';
 import { recordAudit } from '../../../gate/audit.ts';
 import { type TestPlatform, testPlatform } from '../../../gate/testing/platform.ts';
@@ -81,6 +83,8 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
   const platform = await testPlatform();
   const { db } = platform;
   const blobs = new Map<string, Buffer>();
+  const { energy } = configSchema.parse({ energy: { zone: 'DEU' } });
+  const grid = await openGridSignal(energy, { log: { info() {}, warn() {} }, dataFolder: null });
   const store = {
     async stage(_organisationId: string, content: Buffer | AsyncIterable<Uint8Array>) {
       if (!(content instanceof Buffer)) throw new TypeError('tests store buffers');
@@ -185,6 +189,7 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
         powerW: 12,
         quality: 'assumed' as const,
       }),
+      grid: () => grid,
     },
     receipts: {
       ofEntry: async () => {

@@ -1,0 +1,82 @@
+/** Formulas of sharing against everyone running their own. */
+import { z } from 'zod';
+import { baselines, gramsOf, headlineBaseline, saving } from '../counterfactual.ts';
+import { field, formula } from './formula.ts';
+
+const burden = z.strictObject({ idleWh: field.amount, dynamicWh: field.amount, embodiedG: field.amount });
+
+export const counterfactual = formula({
+  id: 'counterfactual',
+  title: 'Saving of sharing against each running their own, for the baselines B0 to B5',
+  formula: 'C_own = Σ_i n_i [PUE·I·(P0·T_on,i + (Pmax − P0)·busy_i) + M·T_own,i]; saving = C_own − C_shared',
+  units: {
+    windowH: 'h',
+    idleW: 'W',
+    maxW: 'W',
+    embodiedGPerH: 'gCO2e/h',
+    'tenants.utilisation': 'part of the window in which a whole server would be busy',
+    'tenants.activeH': 'h in which it has requests',
+    'shared.idleWh': 'Wh',
+    'shared.dynamicWh': 'Wh',
+    'shared.embodiedG': 'gCO2e',
+    carbonG: 'gCO2e',
+    savingG: 'gCO2e',
+  },
+  source: 'docs/accounting.md §7; a difference in emissions, never an offset',
+  input: z.strictObject({
+    windowH: field.positive,
+    server: z
+      .strictObject({
+        idleW: field.amount,
+        maxW: field.positive,
+        embodiedGPerH: field.amount,
+        cpus: z.int().min(1).default(1),
+        memoryGb: field.positive.default(1),
+      })
+      .refine(({ idleW, maxW }) => maxW >= idleW, { path: ['maxW'], error: 'below idleW' }),
+    tenants: z
+      .array(
+        z.strictObject({
+          utilisation: field.utilisation,
+          activeH: field.amount.optional().describe('default: the whole window'),
+          memoryGb: field.amount.default(0),
+        }),
+      )
+      .max(10_000),
+    shared: burden.describe('everything that is metered for serving, with spares and platform idle'),
+    pue: field.pue,
+    gPerKwh: field.gPerKwh,
+  }),
+  example: {
+    windowH: 1,
+    server: { idleW: 1160, maxW: 6800, embodiedGPerH: 266.82 },
+    tenants: Array.from({ length: 10 }, () => ({ utilisation: 0.05 })),
+    // One server at .5 and a warm spare.
+    shared: { idleWh: 2320, dynamicWh: 2820, embodiedG: 533.64 },
+    pue: 1.2,
+    gPerKwh: 400,
+  },
+  compute({ windowH, server, tenants, shared, pue, gPerKwh }) {
+    const { memoryGb, ...machine } = server;
+    const carbon = { pue, intensity: gPerKwh };
+    const all = baselines({
+      windowH,
+      server: { ...machine, memoryBytes: memoryGb * 1e9 },
+      tenants: tenants.map((tenant, index) => ({
+        id: String(index),
+        busyH: tenant.utilisation * windowH,
+        activeH: Math.min(windowH, tenant.activeH ?? windowH),
+        memoryBytes: tenant.memoryGb * 1e9,
+      })),
+      shared,
+    });
+    return {
+      sharedG: gramsOf(shared, carbon),
+      headlineBaseline,
+      baselines: all.map(({ id, name, burden: own }) => {
+        const { savingG, percent } = saving(own, shared, carbon);
+        return { id, name, carbonG: gramsOf(own, carbon), savingG, savingPercent: percent };
+      }),
+    };
+  },
+});
