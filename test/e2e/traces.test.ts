@@ -107,6 +107,11 @@ describe('a trace', () => {
       const energy = Number(response.headers.get('x-commonwatt-energy-wh'));
       expect(call.attributes['commonwatt.energy_wh']).toBe(energy);
       expect(energy).toBeGreaterThan(0);
+      const joules = call.attributes['gen_ai.infrastructure.energy'] as number;
+      expect(Math.abs(joules / (energy * 3600) - 1)).toBeLessThan(1e-12);
+      expect(call.attributes['gen_ai.infrastructure.power']).toBeGreaterThan(0);
+      expect(call.attributes['gen_ai.infrastructure.idle_ratio']).toBeGreaterThanOrEqual(0);
+      expect(call.attributes).not.toHaveProperty('gen_ai.infrastructure.energy.per_token');
       const batch = only(all, 'batch');
       expect(batch.links).toEqual([{ traceId, spanId: call.spanId }]);
       expect(batch.attributes['commonwatt.batch.rows']).toBe(1);
