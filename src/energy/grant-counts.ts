@@ -1,7 +1,7 @@
 /** How many requests of each grant an interval has that is not settled yet: a few numbers instead of its lines. */
-import { sql } from 'kysely';
 import type { Db } from '../storage/db.ts';
 import type { PricedLine } from './lines.ts';
+import { settledCalls, usageSince } from './store/usage.ts';
 
 interface GrantCount {
   /** Second of the wall clock → inferences in it. Periods of limits begin at whole seconds. */
@@ -56,8 +56,8 @@ export function countsOf(lines: readonly PricedLine[]): GrantCounts {
 }
 
 /**
- * Requests booked on a grant since then. Intervals that are not settled are counted from memory and left out of the
- * query, so that none counts twice.
+ * Requests booked on a grant since then. Intervals that are not settled are counted from memory and left out of what
+ * is asked of the database, so that none counts twice.
  */
 export async function requestsOfGrant(
   db: Db,
@@ -65,21 +65,10 @@ export async function requestsOfGrant(
   grantId: string,
   sinceMs: number,
 ): Promise<number> {
-  const others = new Set(unsettled.flatMap(({ counts }) => counts.others(grantId, sinceMs)));
+  const others = [...new Set(unsettled.flatMap(({ counts }) => counts.others(grantId, sinceMs)))];
   const inferences = unsettled.reduce((sum, { counts }) => sum + counts.inferences(grantId, sinceMs), 0);
-  const request = sql<string>`case when kind = 'inference' then id else substr(id, 1, instr(id, '~') - 1) end`;
-  const settled = await db
-    .selectFrom('ledger_entries')
-    .where('grant_id', '=', grantId)
-    .where('at_ms', '>=', sinceMs)
-    .where('kind', '!=', 'training')
-    .where(
-      'interval_id',
-      'not in',
-      unsettled.map(({ id }) => id),
-    )
-    .where(request, 'not in', sql<string>`(select value from json_each(${JSON.stringify([...others])}))`)
-    .select(sql<number>`count(distinct ${request})`.as('count'))
-    .executeTakeFirst();
-  return Number(settled?.count ?? 0) + inferences + others.size;
+  const ids = unsettled.map(({ id }) => id);
+  const settled = await usageSince(db, { grantId }, sinceMs, ids);
+  const counted = await settledCalls(db, { grantId }, sinceMs, others, ids);
+  return settled.requests + inferences + others.length - counted;
 }

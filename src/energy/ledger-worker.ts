@@ -62,7 +62,7 @@ export class LedgerWorker {
   async report(host: ReportHost, query: ReportQuery): Promise<ImpactReport> {
     const { rows } = await sql<{
       last: number | null;
-    }>`select max(rowid) as last from ledger_entries`.execute(this.#db);
+    }>`select max(rowid) as last from ledger_lines`.execute(this.#db);
     if ((rows[0]?.last ?? 0) > reportedHere) {
       const result = await this.#inThread({ kind: 'report', host, query });
       if (result && 'report' in result) return result.report;

@@ -39,6 +39,10 @@ function entry(first: number, count: number): Entry {
     carbonG: 1e-9 / (first + 1),
     embodiedG: 1e-7,
     waterL: null,
+    attributionMethod: 'shared step',
+    outcome: 'finished',
+    allocated: { energyJ: 0.2, carbonG: 2e-9, embodiedG: 2e-7 },
+    runnerPid: 7,
   };
 }
 
@@ -64,7 +68,7 @@ const interval: IntervalRow = {
 
 const database = () => openDatabase(join(mkdtempSync(join(tmpdir(), 'ledger-')), 'db'));
 const count = async (db: Db) => {
-  const counted = db.selectFrom('ledger_entries').select(({ fn }) => fn.countAll<number>().as('count'));
+  const counted = db.selectFrom('ledger_lines').select(({ fn }) => fn.countAll<number>().as('count'));
   return Number((await counted.executeTakeFirstOrThrow()).count);
 };
 

@@ -1,16 +1,20 @@
 /**
- * Settled intervals in the database: one row for the interval and one for each request, job, idle and overhead.
- * An interval is there as a whole or not at all: reports read entries of intervals that exist, and the row of a
- * large one is written last, so that no transaction holds the database for long. A crash before it leaves entries
- * nobody reads; they are deleted when the segment of the interval is settled again.
+ * Settled intervals in the database: one row for the interval, one line for each request, job, idle and overhead, and
+ * the sums of its hour. An interval is there as a whole or not at all: readers see lines of intervals that exist, and
+ * the row of a large one is written last, with the sums, so that no transaction holds the database for long. A crash
+ * before it leaves lines nobody reads; they are deleted when the segment of the interval is settled again.
  */
 import { setImmediate } from 'node:timers/promises';
-import { sql } from 'kysely';
+import { type Insertable, sql } from 'kysely';
 import type { Db, Schema } from '../storage/db.ts';
 import type { Entry, LineHead } from './attribution.ts';
 import type { ModelUse } from './energy.ts';
+import { isArchived } from './store/archive.ts';
+import { headIds, headKey } from './store/heads.ts';
+import { lineOf, rollUp, tallyEntries } from './store/rollup.ts';
+import { summed } from './store/tally.ts';
 
-export type IntervalRow = Schema['ledger_intervals'];
+export type IntervalRow = Insertable<Schema['ledger_intervals']>;
 
 /** 2 to 4 ms of work: whoever else writes waits no longer, and requests are served in between. */
 const rowsPerTransaction = 1000;
@@ -25,29 +29,73 @@ export async function bookInterval(
   entries: readonly Entry[],
   { alone = false } = {},
 ): Promise<boolean> {
-  const before = await db
-    .selectFrom('ledger_intervals')
-    .where('id', '=', interval.id)
-    .select('id')
-    .executeTakeFirst();
-  if (before) return false;
+  if (await isSettled(db, interval)) return false;
+  const keys = keysOf(entries, interval.node ?? null);
+  const ids = await headIds(db, [...new Set(keys.values())]);
+  const headOf = (entry: Entry) => ids.get(keys.get(entry) ?? '') ?? 0;
+  const write = async (own: readonly Entry[]) => {
+    const booking: Booking = { interval, lines: own.map((entry) => ({ entry, head: headOf(entry) })) };
+    await insertInterval(db, booking, alone);
+  };
   try {
-    await insertInterval(db, interval, entries, alone);
+    await write(entries);
   } catch (error) {
     if (!(error instanceof Error && /UNIQUE/i.test(error.message))) throw error;
     // A request id came twice. No joule may be lost for it: the ids of this interval are made its own.
-    await insertInterval(db, interval, madeUnique(entries, interval.id), alone);
+    const unique = madeUnique(entries, interval.id);
+    for (const [index, entry] of unique.entries()) keys.set(entry, keys.get(entries[index] ?? entry) ?? '');
+    await write(unique);
   }
   return true;
 }
 
-async function insertInterval(
-  db: Db,
-  interval: IntervalRow,
-  entries: readonly Entry[],
-  alone: boolean,
-): Promise<void> {
-  const parts = partsOf(entries);
+async function isSettled(db: Db, interval: IntervalRow): Promise<boolean> {
+  const found = await db
+    .selectFrom('ledger_intervals')
+    .where('id', '=', interval.id)
+    .select('id')
+    .unionAll(
+      db.selectFrom('ledger_garbage').where('interval_id', '=', interval.id).select('interval_id as id'),
+    )
+    .executeTakeFirst();
+  return found !== undefined || isArchived(db, interval);
+}
+
+/** Lines that are alike share the text of their key. */
+function keysOf(entries: readonly Entry[], node: string | null): Map<Entry, string> {
+  const known = new Map<LineHead | ModelUse | null, Map<string, string>>();
+  const keyOf = (entry: Entry): string => {
+    const { head, owner, kind, note, outcome, attributionMethod, runnerPid } = entry;
+    const own = known.get(head ?? owner) ?? new Map<string, string>();
+    known.set(head ?? owner, own);
+    const rest = `${kind}|${note}|${outcome}|${attributionMethod}|${runnerPid}`;
+    const key = own.get(rest) ?? headKey(entry, node);
+    own.set(rest, key);
+    return key;
+  };
+  return new Map(entries.map((entry) => [entry, keyOf(entry)]));
+}
+
+const figures = ['rows', ...summed] as const;
+
+interface Located {
+  entry: Entry;
+  head: number;
+}
+
+interface Booking {
+  interval: IntervalRow;
+  lines: readonly Located[];
+}
+
+async function insertInterval(db: Db, { interval, lines }: Booking, alone: boolean): Promise<void> {
+  const headOf = new Map(lines.map(({ entry, head }) => [entry, head]));
+  const tallies = () =>
+    tallyEntries(
+      lines.map(({ entry }) => entry),
+      (entry) => headOf.get(entry) ?? 0,
+    );
+  const parts = partsOf(lines);
   const last = parts.pop() ?? [];
   if (parts.length > 0) {
     if (alone) await sql`pragma synchronous = normal`.execute(db);
@@ -55,7 +103,7 @@ async function insertInterval(
       for (const [index, part] of parts.entries()) {
         await db.transaction().execute(async (tx) => {
           if (index === 0) await deletePending(tx, interval.id);
-          await insertEntries(tx, interval.id, part);
+          await insertLines(tx, interval.id, part);
         });
         await setImmediate();
       }
@@ -65,22 +113,23 @@ async function insertInterval(
   }
   await db.transaction().execute(async (tx) => {
     if (parts.length === 0) await deletePending(tx, interval.id);
-    await insertEntries(tx, interval.id, last);
+    await insertLines(tx, interval.id, last);
+    await rollUp(tx, interval, tallies());
     await tx.insertInto('ledger_intervals').values(interval).execute();
   });
 }
 
-/** Entries of a settlement that did not come to its end. */
+/** Lines of a settlement that did not come to its end. */
 async function deletePending(tx: Db, intervalId: string): Promise<void> {
-  await tx.deleteFrom('ledger_entries').where('interval_id', '=', intervalId).execute();
+  await tx.deleteFrom('ledger_lines').where('interval_id', '=', intervalId).execute();
 }
 
 /** At most `rowsPerTransaction` ids in each. */
-function partsOf(entries: readonly Entry[]): Entry[][] {
-  const parts: Entry[][] = [];
-  let part: Entry[] = [];
+function partsOf(lines: readonly Located[]): Located[][] {
+  const parts: Located[][] = [];
+  let part: Located[] = [];
   let room = 0;
-  for (const entry of entries) {
+  for (const { entry, head } of lines) {
     for (let start = 0; start < entry.ids.length; ) {
       if (room === 0) {
         part = [];
@@ -88,7 +137,7 @@ function partsOf(entries: readonly Entry[]): Entry[][] {
         room = rowsPerTransaction;
       }
       const ids = start === 0 && entry.ids.length <= room ? entry.ids : entry.ids.slice(start, start + room);
-      part.push(ids === entry.ids ? entry : { ...entry, ids });
+      part.push({ entry: ids === entry.ids ? entry : { ...entry, ids }, head });
       start += ids.length;
       room -= ids.length;
     }
@@ -108,61 +157,21 @@ function madeUnique(entries: readonly Entry[], intervalId: string): Entry[] {
   }));
 }
 
-interface Group {
-  kind: Entry['kind'];
-  note: string | null;
-  head: LineHead | null;
-  owner: ModelUse | null;
-  entries: Entry[];
-}
-
-function groupByHead(entries: readonly Entry[]): Group[] {
-  const byHead = new Map<LineHead, Group>();
-  const groups: Group[] = [];
-  for (const entry of entries) {
-    let group = entry.head ? byHead.get(entry.head) : undefined;
-    if (!group) {
-      group = { kind: entry.kind, note: entry.note, head: entry.head, owner: entry.owner, entries: [] };
-      groups.push(group);
-      if (entry.head) byHead.set(entry.head, group);
-    }
-    group.entries.push(entry);
-  }
-  return groups;
-}
-
-async function insertEntries(tx: Db, intervalId: string, entries: readonly Entry[]): Promise<void> {
-  for (const { kind, note, head, owner, entries: own } of groupByHead(entries)) {
-    const parts = JSON.stringify(
-      own.map((entry) => [
-        entry.ids,
-        entry.atMs,
-        entry.rows,
-        entry.cpuS,
-        entry.energyJ,
-        entry.idleShareJ,
-        entry.carbonG,
-        entry.embodiedG,
-        entry.waterL,
-        entry.avoided?.energyJ ?? 0,
-        entry.avoided?.carbonG ?? 0,
-      ]),
-    );
-    await sql`
-      insert into ledger_entries (id, interval_id, at_ms, kind, consumer_id, consumer, owner_id, owner, model_id,
-        model, version, key_id, grant_id, job_id, note, rows, cpu_s, energy_j, idle_share_j, carbon_g, embodied_g,
-        water_l, avoided_j, avoided_g)
-      with part as materialized (
-        select value -> 0 as ids, value ->> 1 as at_ms, value ->> 2 as rows, value ->> 3 as cpu_s,
-          value ->> 4 as energy_j, value ->> 5 as idle_share_j, value ->> 6 as carbon_g, value ->> 7 as embodied_g,
-          value ->> 8 as water_l, value ->> 9 as avoided_j, value ->> 10 as avoided_g
-        from json_each(${parts}))
-      select each.value, ${intervalId}, at_ms, ${kind}, ${head?.consumer.organisationId ?? null},
-        ${head?.consumer.organisation ?? null}, ${owner?.owner.organisationId ?? null},
-        ${owner?.owner.organisation ?? null}, ${owner?.modelId ?? null}, ${owner?.model ?? null},
-        ${owner?.version ?? null}, ${head?.keyId ?? null}, ${head?.grantId ?? null}, ${head?.jobId ?? null},
-        ${note}, rows, cpu_s, energy_j, idle_share_j, carbon_g, embodied_g, water_l,
-        avoided_j, avoided_g
-      from part, json_each(part.ids) as each`.execute(tx);
-  }
+async function insertLines(tx: Db, intervalId: string, lines: readonly Located[]): Promise<void> {
+  const parts = lines.map(({ entry, head }) => {
+    const line = lineOf(entry);
+    return [entry.ids, head, entry.atMs, ...figures.map((name) => line[name])];
+  });
+  const picked = sql.join(
+    figures.map((name, index) => sql`value ->> ${sql.lit(index + 3)} as ${sql.ref(name)}`),
+  );
+  const names = sql.join(figures.map((name) => sql.ref(name)));
+  await sql`
+    insert into ledger_lines (id, interval_id, head, at_ms, ${names})
+    with part as materialized (
+      select value -> 0 as ids, value ->> 1 as head, value ->> 2 as at_ms, ${picked}
+      from json_each(${JSON.stringify(parts)}))
+    select each.value, ${intervalId}, head, at_ms, ${names} from part, json_each(part.ids) as each`.execute(
+    tx,
+  );
 }

@@ -4,12 +4,13 @@
  * Every acknowledged write is committed and synced before the call returns.
  */
 import { type Generated, Kysely, Migrator } from 'kysely';
+import type { LedgerSchema } from './ledger-schema.ts';
 import { migrations } from './migrations.ts';
 import { EmbeddedDialect, type StoreLog } from './sqlite.ts';
 
 type Json = string;
 
-export interface Schema {
+export interface Schema extends LedgerSchema {
   organisations: { id: string; name: string; created_at: string };
   members: {
     id: string;
@@ -117,57 +118,6 @@ export interface Schema {
     passed: number;
     created_at: string;
     created_by: string;
-  };
-  /** One metered interval; Σ ledger_entries of it = its totals, to 1e-9. */
-  ledger_intervals: {
-    id: string;
-    start_ms: number;
-    end_ms: number;
-    energy_j: number;
-    carbon_g: number;
-    embodied_g: number;
-    /** Null: unknown; the reason is in `basis`. */
-    water_l: number | null;
-    quality: 'measured' | 'estimated' | 'assumed';
-    method: string;
-    method_version: string;
-    /** Grid value and its source, PUE, WUE, idle and maximum watts, reasons of what is null. */
-    basis: Json;
-    /** Supply and use of each resource, for RUR. */
-    cpu_s_supplied: number;
-    cpu_s_used: number;
-    cpu_s_other: number;
-    memory_gbs_supplied: number;
-    memory_gbs_reserved: number;
-    memory_gbs_used: number;
-  };
-  ledger_entries: {
-    id: string;
-    interval_id: string;
-    at_ms: number;
-    kind: 'inference' | 'explanation' | 'evaluation' | 'training' | 'idle' | 'overhead' | 'unattributed';
-    consumer_id: string | null;
-    consumer: string | null;
-    owner_id: string | null;
-    owner: string | null;
-    model_id: string | null;
-    model: string | null;
-    version: number | null;
-    key_id: string | null;
-    grant_id: string | null;
-    job_id: string | null;
-    /** What kind of idle or overhead. */
-    note: string | null;
-    rows: number;
-    cpu_s: number;
-    energy_j: number;
-    idle_share_j: number;
-    carbon_g: number;
-    embodied_g: number;
-    water_l: number | null;
-    /** What reusing another's answer avoided, estimated; in no sum of what was used. */
-    avoided_j: Generated<number>;
-    avoided_g: Generated<number>;
   };
   audit_events: {
     seq: Generated<number>;

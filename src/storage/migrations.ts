@@ -1,5 +1,6 @@
 /** One migration history, written in Kysely's builder so that it runs on every dialect. Never edit a released step; add one. */
 import { type Kysely, type Migration, sql } from 'kysely';
+import { ledgerAtScale } from './ledger-tables.ts';
 
 /** A migration does not depend on the schema types of today. */
 type AnyDb = Kysely<unknown>;
@@ -235,4 +236,8 @@ const avoided: Migration = {
   },
 };
 
-export const migrations: Record<string, Migration> = { '0001_core': core, '0002_avoided': avoided };
+export const migrations: Record<string, Migration> = {
+  '0001_core': core,
+  '0002_avoided': avoided,
+  '0003_ledger_at_scale': ledgerAtScale,
+};

@@ -33,7 +33,7 @@ for (const { id, entries, ...sums } of intervals) {
 }
 const orphans = db
   .prepare(
-    'select count(*) as n from ledger_entries where interval_id not in (select id from ledger_intervals)',
+    'select count(*) as n from ledger_lines where interval_id not in (select id from ledger_intervals)',
   )
   .get([]);
 if (orphans.n > 0) problems.push(`${orphans.n} entries without an interval`);

@@ -125,10 +125,10 @@ describe('the server, killed', () => {
         statement,
       ]);
     expect(readLedger(doctored).problems).toEqual([]);
-    change('update ledger_entries set energy_j = energy_j * (1 + 1e-8)');
+    change('update ledger_lines set energy_j = energy_j * (1 + 1e-8)');
     expect(readLedger(doctored).problems).toContainEqual(expect.stringMatching(/energy is/));
     change(
-      'delete from ledger_entries where rowid = (select rowid from ledger_entries order by embodied_g desc limit 1)',
+      'delete from ledger_lines where rowid = (select rowid from ledger_lines order by embodied_g desc limit 1)',
     );
     expect(readLedger(doctored).problems).toContainEqual(expect.stringMatching(/embodied is/));
   });
