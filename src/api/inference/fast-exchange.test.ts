@@ -82,3 +82,31 @@ it('a call that is made after its caller has left is cancelled at once', async (
   expect(cancelled).toBe(true);
   answer = inFull;
 });
+
+it('nothing goes the quick way where every answer carries a receipt', async () => {
+  let passed = 0;
+  const all = createServer(
+    connectionRules,
+    fastDoor({
+      desk: { visit: () => ({ answer: inFull }) },
+      ordinary: (_request, response) => {
+        passed += 1;
+        response.end('signed');
+      },
+      log: { error() {} },
+      maxBodyBytes: 100,
+      draining: { begun: false },
+      receipts: true,
+    }),
+  );
+  await new Promise<void>((resolve) => all.listen(0, '127.0.0.1', resolve));
+  const { port } = all.address() as AddressInfo;
+  const response = await fetch(`http://127.0.0.1:${port}/v2/models/acme--digits/infer`, {
+    method: 'POST',
+    headers: { authorization: 'Bearer cw_key' },
+    body: '{}',
+  });
+  expect([await response.text(), passed]).toEqual(['signed', 1]);
+  all.closeAllConnections();
+  all.close();
+});

@@ -370,6 +370,14 @@ describe('the same bytes, the same answer', () => {
       'a caller who reads gzip',
       () => ({ headers: { ...as(owner), 'accept-encoding': 'gzip' }, body: JSON.stringify(rows(80)) }),
     ],
+    [
+      'other forms of the footprint',
+      () => ({ headers: { ...as(owner), 'x-commonwatt-forms': 'energy, greenjoules' }, body: good }),
+    ],
+    [
+      'forms that there are not',
+      () => ({ headers: { ...as(owner), 'x-commonwatt-forms': 'joules' }, body: good }),
+    ],
     ['no-store', () => ({ headers: { ...as(owner), 'cache-control': 'no-store' }, body: good })],
     [
       'a deadline that is none',
