@@ -9,7 +9,7 @@ import { CommonwattError } from '../errors.ts';
 import { gather } from './batch.ts';
 import type { BatchTarget } from './batcher.ts';
 import { poisonedError } from './poisoned.ts';
-import type { Computed } from './runner/replica.ts';
+import { type Computed, NotComputable } from './runner/replica.ts';
 import { cancelled, deadlineExceeded, type Waiting } from './waiting.ts';
 
 /** So many crashes in a row, without any success, tell that it is the version. */
@@ -21,6 +21,8 @@ export interface ApartOptions {
   /** The version has answered other requests before. */
   hasAnswered: boolean;
   deliver(waiting: Waiting, computed: Computed, startedAt: number): void;
+  /** It was computed, and came to nothing. */
+  failed(waiting: Waiting, computed: Pick<Computed, 'computeNs' | 'runnerPid'>): void;
   /** Also for one that nobody wants any more: nobody may join it from then on. */
   fail(waiting: Waiting, error: unknown): void;
 }
@@ -28,7 +30,7 @@ export interface ApartOptions {
 export async function tryApart(
   batch: readonly Waiting[],
   crash: unknown,
-  { target, poison, hasAnswered, deliver, fail }: ApartOptions,
+  { target, poison, hasAnswered, deliver, failed, fail }: ApartOptions,
 ): Promise<void> {
   const crashed: Waiting[] = [];
   let answered = 0;
@@ -57,7 +59,10 @@ export async function tryApart(
       } else if (isCrash(error)) {
         last = error;
         crashed.push(waiting);
-      } else fail(waiting, error);
+      } else {
+        if (error instanceof NotComputable) failed(waiting, error);
+        fail(waiting, error);
+      }
     }
   }
   const versionIsAtFault = answered === 0 && !(crashed.length === 1 && hasAnswered);

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { CommonwattError } from '../errors.ts';
 import type { TensorParts } from '../runtimes/frames.ts';
+import { NotComputable } from './runner/replica.ts';
 import { InferCall } from './serve.ts';
 import { callOf, context, doubled, doubler, sleep, tensorOf, turn, valuesOf } from './testing/calls.ts';
 
@@ -101,7 +102,7 @@ describe('a batcher', () => {
   });
 
   it('drops the answer of a caller that left while it was computed, and books it in full', async () => {
-    const { batcher, bookedIds } = doubler();
+    const { batcher, bookedIds, booked } = doubler();
     const call = callOf([1], 'left');
     const answer = batcher.infer(call);
     await turn();
@@ -109,6 +110,33 @@ describe('a batcher', () => {
     await expect(answer).rejects.toMatchObject({ code: 'CANCELLED' });
     await batcher.drained();
     expect(bookedIds()).toEqual(['left']);
+    expect(booked[0]?.items[0]?.outcome).toBe('aborted');
+  });
+
+  it('books what the model refused after it had computed, each try, and nothing that was not computed', async () => {
+    const refusing = async (inputs: readonly TensorParts[]) => {
+      const values = valuesOf(inputs);
+      const computeNs = values.includes(0) ? 0 : 500;
+      if (values.some((value) => value <= 0))
+        throw new NotComputable('it refuses this', { computeNs, runnerPid: 7 });
+      return doubled(inputs);
+    };
+    const { batcher, booked } = doubler({ target: { run: refusing } });
+    const asked = [1, -1].map((value) => batcher.infer(callOf([value], `${value}`)));
+    const [good, bad] = await Promise.allSettled(asked);
+    expect([good?.status, bad?.status]).toEqual(['fulfilled', 'rejected']);
+    const lines = booked.flatMap(({ items, runnerPid, computeNs }) =>
+      items.map(({ context, outcome }) => [context.requestId, outcome, runnerPid, computeNs]),
+    );
+    expect(lines).toEqual([
+      // Together first; then each alone.
+      ['1~0', 'failed', 7, 500],
+      ['-1~1', 'failed', 7, 500],
+      ['1', undefined, 1, 1000],
+      ['-1', 'failed', 7, 500],
+    ]);
+    await expect(batcher.infer(callOf([0], 'nothing'))).rejects.toMatchObject({ code: 'INVALID_TENSOR' });
+    expect(booked).toHaveLength(3);
   });
 
   it('refuses what would wait behind a full queue, and answers the rest', async () => {
@@ -375,9 +403,13 @@ describe('when a batch fails', () => {
       [2, 3],
       [],
     ]);
-    expect(booked.map(({ items }) => items.length)).toEqual([1, 1, 1]);
+    // What was computed together and thrown away is booked, too, as lines of its own.
+    expect(booked.map(({ items }) => items.map((item) => [item.context.requestId, item.outcome]))).toEqual([
+      ['0~0', '1~1', '2~2'].map((id) => [id, 'failed']),
+      ...['0', '1', '2'].map((id) => [[id, undefined]]),
+    ]);
     expect(warnings).toHaveLength(1);
     await Promise.all([1, 2].map((value) => batcher.infer(callOf([value], `${value}`))));
-    expect(booked).toHaveLength(5);
+    expect(booked).toHaveLength(6);
   });
 });

@@ -7,7 +7,7 @@ import { batchRows, gather, rowForRow } from './batch.ts';
 import type { BatcherOptions, BatchTarget } from './batcher.ts';
 import type { Delivery } from './delivery.ts';
 import type { Pace } from './pace.ts';
-import type { Computed } from './runner/replica.ts';
+import { type Computed, NotComputable } from './runner/replica.ts';
 import { cancelled, deadlineExceeded, type Waiting } from './waiting.ts';
 
 interface ComputingOptions {
@@ -45,7 +45,9 @@ export class Computing {
     } catch (error) {
       if (error instanceof Thinned) return this.#computeWanted(batch);
       if (isCrash(error)) throw error;
-      if (isRefusal(error) && batch.length > 1) return this.#halve(batch);
+      const again = isRefusal(error) && batch.length > 1;
+      if (error instanceof NotComputable) this.#options.delivery.failed(batch, error, { again });
+      if (again) return this.#halve(batch);
       for (const waiting of batch) this.#options.fail(waiting, error);
       return;
     }
@@ -57,7 +59,10 @@ export class Computing {
         'this model does not answer a row for each row: from now on its requests are computed one by one',
       );
     }
-    if (!this.batchable && batch.length > 1) return this.#oneByOne(batch);
+    if (!this.batchable && batch.length > 1) {
+      this.#options.delivery.failed(batch, computed, { again: true });
+      return this.#oneByOne(batch);
+    }
     this.#deliver(batch, rows, computed, startedAt);
   }
 
@@ -97,12 +102,13 @@ export class Computing {
 
   /** Each request of a batch whose runner died, alone. */
   async tryApart(batch: readonly Waiting[], crash: unknown): Promise<void> {
-    const { target, poison, hasAnswered, fail } = this.#options;
+    const { target, poison, hasAnswered, fail, delivery } = this.#options;
     await tryApart(batch, crash, {
       target,
       poison,
       hasAnswered: hasAnswered(),
       deliver: (waiting, computed, startedAt) => this.#deliver([waiting], waiting.rows, computed, startedAt),
+      failed: (waiting, computed) => delivery.failed([waiting], computed),
       fail,
     });
   }

@@ -33,6 +33,8 @@ export interface DeliveryOptions {
 export class Delivery {
   readonly #options: DeliveryOptions;
   #hits: Hit[] = [];
+  /** Computations that were thrown away and made again. */
+  #repeats = 0;
 
   constructor(options: DeliveryOptions) {
     this.#options = options;
@@ -42,7 +44,14 @@ export class Delivery {
   computed(batch: readonly Waiting[], rows: number, computed: Computed, startedAt: number): void {
     const { use, accountant, statistics, reuse } = this.#options;
     const { outputs, computeNs, runnerPid } = computed;
-    const answers = batch.length === 1 ? [[...outputs]] : scatter(batch, outputs);
+    let answers: Tensor[][];
+    try {
+      answers = batch.length === 1 ? [[...outputs]] : scatter(batch, outputs);
+    } catch (error) {
+      this.failed(batch, computed);
+      throw error;
+    }
+    for (const waiting of batch) if (!waiting.wanted) waiting.outcome = 'aborted';
     const computedAt = traces.active ? performance.now() : 0;
     const footprints = accountant.recordBatch({ use, runnerPid, computeNs, items: batch });
     const now = performance.now();
@@ -76,6 +85,29 @@ export class Delivery {
       waiting.call.onCancel = undefined;
       countAnswer(statistics, startedAt - waiting.queuedAt, now - waiting.queuedAt, computed);
       waiting.resolve(inference);
+    }
+  }
+
+  /**
+   * What was computed and came to nothing is booked to those for whom it was. `again`: they are computed once more,
+   * so this is a line of its own beside that of their answer.
+   */
+  failed(
+    batch: readonly Waiting[],
+    { computeNs, runnerPid }: Pick<Computed, 'computeNs' | 'runnerPid'>,
+    { again = false } = {},
+  ): void {
+    if (!(computeNs > 0)) return;
+    const { use, accountant } = this.#options;
+    const items = batch.map(({ context, rows }) => ({
+      context: again ? { ...context, requestId: `${context.requestId}~${this.#repeats++}` } : context,
+      rows,
+      outcome: 'failed' as const,
+    }));
+    try {
+      accountant.recordBatch({ use, runnerPid, computeNs, items });
+    } catch {
+      // Nobody is told a figure of it: its runner's CPU time goes to whatever else that computes, or to overhead.
     }
   }
 

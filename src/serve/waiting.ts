@@ -40,6 +40,8 @@ export class Waiting {
   sent = false;
   /** The caller has its error already; joined callers may still wait. */
   left = false;
+  /** Nobody waited for it any more when it had been computed. */
+  outcome: 'aborted' | undefined;
   joined: Set<Joined> | undefined;
   shareable: Shareable | undefined;
   /** Where it waits; kept by the queue. */

@@ -26,10 +26,10 @@ let busy = false;
 /** A collection takes some milliseconds: small models are not worth it. */
 const worthCollecting = 4 * 1024 * 1024;
 
-function fail(frame: Frame, error: unknown) {
+/** `number`: of a load, 1 when its execution provider is at fault; of a run, how long it computed before, ns. */
+function fail(frame: Frame, error: unknown, number = error instanceof ProviderError ? 1 : 0) {
   const message = Buffer.from(error instanceof Error ? error.message : String(error));
-  const provider = error instanceof ProviderError ? 1 : 0;
-  gateway.write(frameHead(frameKinds.failed, frame.id, frame.replica, provider, message.length));
+  gateway.write(frameHead(frameKinds.failed, frame.id, frame.replica, number, message.length));
   gateway.write(message);
 }
 
@@ -51,8 +51,15 @@ async function run(frame: Frame) {
   const start = process.hrtime.bigint();
   const inputs = readTensors(frame.payload);
   const computeStart = process.hrtime.bigint();
-  const outputs = await model.run(inputs);
-  const computeNs = Number(process.hrtime.bigint() - computeStart);
+  const sinceNs = () => Number(process.hrtime.bigint() - computeStart);
+  let outputs: Awaited<ReturnType<LoadedModel['run']>>;
+  try {
+    outputs = await model.run(inputs);
+  } catch (error) {
+    fail(frame, error, sinceNs());
+    return;
+  }
+  const computeNs = sinceNs();
   const times = { inputNs: Number(computeStart - start), computeNs };
   gateway.write(
     resultFrame(

@@ -21,7 +21,7 @@ import {
   type TensorParts,
 } from '../../runtimes/frames.ts';
 import { endingWithUs } from './orphan.ts';
-import type { Computed } from './replica.ts';
+import { type Computed, NotComputable } from './replica.ts';
 import { residentBytesOf } from './resident.ts';
 
 /** A TypeScript child cannot be started on Node 20: from the sources (tests), the built runner is used. */
@@ -180,7 +180,7 @@ export class RunnerProcess {
   run(replica: number, inputs: readonly TensorParts[]): Promise<Computed> {
     return new Promise((resolve, reject) => {
       const answer = (frame: Frame) => {
-        if (frame.kind !== frameKinds.result) reject(notComputable(frame));
+        if (frame.kind !== frameKinds.result) reject(notComputable(frame, this.pid));
         else resolve({ ...readResult(frame), runnerPid: this.pid });
       };
       this.#send({ limitMs: this.#options.hangMs, answer, reject }, (id) =>
@@ -323,11 +323,9 @@ function notLoadable({ payload, number }: Frame): CommonwattError {
       });
 }
 
-function notComputable({ payload }: Frame): CommonwattError {
-  return new CommonwattError(
-    'INVALID_TENSOR',
-    `the model could not compute this input: ${payload.toString()}`,
-  );
+function notComputable({ payload, number: computeNs }: Frame, runnerPid: number): NotComputable {
+  const message = `the model could not compute this input: ${payload.toString()}`;
+  return new NotComputable(message, { computeNs, runnerPid });
 }
 
 export function megabytes(bytes: number): string {

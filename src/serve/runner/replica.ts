@@ -1,4 +1,5 @@
 /** What a batcher sees of the runners: a loaded copy (or copies) of one version, whatever processes hold it. */
+import { CommonwattError } from '../../errors.ts';
 import type { TensorParts } from '../../runtimes/frames.ts';
 import type { Tensor } from '../../runtimes/tensor.ts';
 import type { LoadState } from '../serve.ts';
@@ -11,6 +12,19 @@ export interface Computed {
   outputNs: number;
   /** The process that computed. */
   runnerPid: number;
+}
+
+/** The model refused what it was given, after it had computed for a while: that is booked, too. */
+export class NotComputable extends CommonwattError {
+  /** As of `Computed`; 0: nothing was computed. */
+  readonly computeNs: number;
+  readonly runnerPid: number;
+
+  constructor(message: string, { computeNs, runnerPid }: Pick<Computed, 'computeNs' | 'runnerPid'>) {
+    super('INVALID_TENSOR', message);
+    this.computeNs = computeNs;
+    this.runnerPid = runnerPid;
+  }
 }
 
 export interface ReplicaSpec {

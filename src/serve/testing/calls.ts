@@ -103,7 +103,7 @@ export function doubler({ settings = {}, target = {}, ...options }: Given = {}) 
           // The batch is the batcher's own: what it says later is not what it said.
           booked.push({
             ...batch,
-            items: batch.items.map(({ context: of, rows }) => ({ context: of, rows })),
+            items: batch.items.map(({ context: of, rows, outcome }) => ({ context: of, rows, outcome })),
           });
           return batch.items.map(({ rows }) => footprint(rows));
         },
