@@ -4,6 +4,7 @@
  * Every acknowledged write is committed and synced before the call returns.
  */
 import { type Generated, Kysely, Migrator } from 'kysely';
+import type { JobPlanColumns } from './job-plans.ts';
 import type { LedgerSchema } from './ledger-schema.ts';
 import { migrations } from './migrations.ts';
 import { EmbeddedDialect, type StoreLog } from './sqlite.ts';
@@ -92,7 +93,7 @@ export interface Schema extends LedgerSchema {
     created_at: string;
     created_by: string;
   };
-  jobs: {
+  jobs: JobPlanColumns & {
     id: string;
     organisation_id: string;
     key_id: string | null;

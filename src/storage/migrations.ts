@@ -1,5 +1,6 @@
 /** One migration history, written in Kysely's builder so that it runs on every dialect. Never edit a released step; add one. */
 import { type Kysely, type Migration, sql } from 'kysely';
+import { jobPlans } from './job-plans.ts';
 import { ledgerAtScale } from './ledger-tables.ts';
 
 /** A migration does not depend on the schema types of today. */
@@ -240,4 +241,5 @@ export const migrations: Record<string, Migration> = {
   '0001_core': core,
   '0002_avoided': avoided,
   '0003_ledger_at_scale': ledgerAtScale,
+  '0005_job_plans': jobPlans,
 };
