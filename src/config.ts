@@ -7,9 +7,9 @@ import { resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { formNames } from './energy/forms/forms.ts';
-import { meterSettings, readMeterEnvironment } from './energy/meters/settings.ts';
 import { gridSettings } from './energy/grid/settings.ts';
 import { hardwareSettings } from './energy/hardware.ts';
+import { meterSettings, readMeterEnvironment } from './energy/meters/settings.ts';
 import { CommonwattError } from './errors.ts';
 import { givenSettings } from './serve/settings.ts';
 
@@ -17,6 +17,8 @@ const port = z.coerce.number().int().min(0).max(65535);
 
 const energySchema = z.strictObject({
   ...meterSettings,
+  /** This host's name in the ledger; null: its own. */
+  node: z.string().min(1).max(100).nullable().default(null),
   /** Power usage effectiveness of the building, ≥ 1. Null: unknown, 1 is used and labelled as assumed. */
   pue: z.coerce.number().min(1).max(5).nullable().default(null),
   /** Electricity zone: an ISO 3166 alpha-3 country code or WORLD. */
@@ -118,6 +120,7 @@ const environment: Record<string, readonly [keyof Config, string?]> = {
   COMMONWATT_TDP_W: ['energy', 'tdpW'],
   COMMONWATT_PLATFORM_FACTOR: ['energy', 'platformFactor'],
   COMMONWATT_ACCELERATORS: ['energy', 'accelerators'],
+  COMMONWATT_NODE: ['energy', 'node'],
   COMMONWATT_PUE: ['energy', 'pue'],
   COMMONWATT_ZONE: ['energy', 'zone'],
   COMMONWATT_GRID: ['energy', 'grid'],

@@ -153,6 +153,9 @@ export interface Attribution {
   otherCpuS: number;
   /** Joules of dynamic energy for a CPU second: the price of the next interval's provisional figures. */
   joulesPerCpuS: number | null;
+  /** CPU seconds of the runners that computed the lines, and the gateway's for each request. */
+  computingCpuS: number;
+  gatewayCpuSPerRequest: number;
   /** Joules of accelerators for a second of computing in a runner that uses them, likewise. */
   acceleratorJPerS: number | null;
 }
@@ -294,6 +297,8 @@ export function attribute(facts: IntervalFacts): Attribution {
     usefulCpuS,
     otherCpuS: busyS - usefulCpuS,
     joulesPerCpuS: busyS > 0 ? joulesPerCpuS : null,
+    computingCpuS: work.computingS,
+    gatewayCpuSPerRequest: work.gatewayOfEach,
     acceleratorJPerS: accelerator ? work.acceleratorJPerS : null,
   };
 }

@@ -9,9 +9,12 @@ import { meteringIsOff, unmetered } from './footprint.ts';
 import { type Grid, gridLine, openGridSignal } from './grid/open.ts';
 import { Host } from './host.ts';
 import { Ledger, type LedgerLog } from './ledger.ts';
-import { type Live, LiveFigures, nothingMetered } from './live.ts';
+import { type Live, LiveFigures, nothingChecked, nothingMetered, type SelfCheck } from './live.ts';
 import { chooseMeter, type Metering } from './meters/choose.ts';
+import type { Helper } from './processes.ts';
 import { type ImpactReport, type ReportHost, type ReportQuery, resourceWeights } from './reports.ts';
+import { type Settling, SettlingWindows } from './settling.ts';
+import { readEarlierWindows } from './settling-store.ts';
 
 /** The energy room as the rest of the house sees it. Everything but `describe` needs `start()` first. */
 export interface Energy extends Accountant {
@@ -24,6 +27,14 @@ export interface Energy extends Accountant {
   live(): Live;
   /** The intensity of the electricity. */
   grid(): Grid;
+  /** Do the entries of each interval add up to the meter? Null: nothing is metered. */
+  selfCheck(): SelfCheck | null;
+  /** How far the energy per request of each model is to be trusted, by model id. */
+  settling(): Record<string, Settling>;
+  /** A child of this server that computes for no single request, by what it does; may come before `start`. */
+  meterHelper(helper: Helper): void;
+  /** This process begins work that answers no inference; gives what to call when it has ended. */
+  beginOtherWork(): () => void;
   /** How this host is metered, a line for each fact; for `doctor` and the start. */
   describe(): string[];
 }
@@ -49,6 +60,9 @@ class MeteredEnergy implements Energy {
   readonly #options: EnergyOptions;
   readonly #host: Host;
   #started: { ledger: Ledger; basis: Basis; grid: Grid; live: LiveFigures; metering: Metering } | undefined;
+  readonly #windows = new SettlingWindows();
+  readonly #helpers: Helper[] = [];
+  #reading: Promise<void> | undefined;
   #reservations: readonly Reservation[] = [];
   #runnerPids: readonly number[] = [];
   #gateways: readonly number[] = [];
@@ -76,7 +90,10 @@ class MeteredEnergy implements Energy {
       missed: (meter) => missing.inc({ meter }),
       ...(this.#options.clock ? { clock: () => clock.monotonic() } : {}),
     });
-    const live = new LiveFigures(metrics, resourceWeights(this.#reportHost(basis, metering)));
+    const weights = resourceWeights(this.#reportHost(basis, metering));
+    const live = new LiveFigures(metrics, weights, { log, now: () => clock.now() });
+    const windows = this.#windows;
+    const { node } = config.energy;
     const ledger = new Ledger({
       db,
       host: this.#host,
@@ -87,15 +104,23 @@ class MeteredEnergy implements Energy {
       dataFolder,
       log,
       clock,
-      onSettled: (settled) => live.settled(settled),
+      ...(node === null ? {} : { node }),
+      onSettled: (settled) => {
+        live.settled(settled);
+        for (const [modelId, window] of Object.entries(settled.models)) windows.add(modelId, window);
+      },
     });
     await ledger.start();
+    for (const helper of this.#helpers) ledger.meterHelper(helper);
+    const earlier = readEarlierWindows(db, windows, clock.now());
+    this.#reading = earlier.catch((err: unknown) => log.warn({ err }, 'earlier windows cannot be read'));
     ledger.setReservations(this.#reservations, this.#runnerPids);
     ledger.setGateways(this.#gateways);
     this.#started = { ledger, basis, grid, live, metering };
   }
 
   async stop(): Promise<void> {
+    await this.#reading;
     await this.#started?.ledger.stop();
     await this.#started?.grid.stop();
     await this.#started?.metering.stop();
@@ -124,6 +149,23 @@ class MeteredEnergy implements Energy {
   setGateways(pids: readonly number[]): void {
     this.#gateways = [...pids];
     this.#started?.ledger.setGateways(pids);
+  }
+
+  meterHelper(helper: Helper): void {
+    this.#helpers.push(helper);
+    this.#started?.ledger.meterHelper(helper);
+  }
+
+  beginOtherWork(): () => void {
+    return this.#started?.ledger.beginOtherWork() ?? (() => {});
+  }
+
+  selfCheck(): SelfCheck {
+    return this.#started?.live.selfCheck ?? nothingChecked;
+  }
+
+  settling(): Record<string, Settling> {
+    return this.#windows.all();
   }
 
   requestsOfGrant(grantId: string, sinceMs: number): Promise<number> {
@@ -212,6 +254,10 @@ function noAccountant(log: LedgerLog): Energy {
       throw refuse();
     },
     live: () => nothingMetered,
+    selfCheck: () => null,
+    settling: () => ({}),
+    meterHelper() {},
+    beginOtherWork: () => () => {},
     describe: () => [meteringIsOff],
   };
 }

@@ -9,19 +9,22 @@ export interface Measured {
   method: string;
   quality: 'measured' | 'estimated';
   missing: string | null;
+  /** What was bounded because it cannot be true. */
+  notes?: readonly string[];
   memoryUsedBytes: number;
 }
 
 export interface RowBasis {
   basis: Basis;
+  node: string;
   watts: HostWatts;
   methodVersion: string;
 }
 
 export function intervalRow(
-  { facts, method, quality, missing, memoryUsedBytes }: Measured,
+  { facts, method, quality, missing, notes = [], memoryUsedBytes }: Measured,
   attribution: Attribution,
-  { basis, watts, methodVersion }: RowBasis,
+  { basis, node, watts, methodVersion }: RowBasis,
 ): IntervalRow {
   const gbS = facts.durationS / 1e9;
   const jobsBytes = facts.jobs.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
@@ -45,6 +48,7 @@ export function intervalRow(
       cpuCount: facts.cpuCount,
       memoryBytes: facts.memoryBytes,
       ...(missing === null ? {} : { missing }),
+      ...(notes.length === 0 ? {} : { bounded: notes }),
     }),
     cpu_s_supplied: facts.cpuCount * facts.durationS,
     cpu_s_used: attribution.usefulCpuS,
@@ -52,5 +56,18 @@ export function intervalRow(
     memory_gbs_supplied: facts.memoryBytes * gbS,
     memory_gbs_reserved: reservedBytes * gbS,
     memory_gbs_used: Math.min(reservedBytes, memoryUsedBytes + jobsBytes) * gbS,
+    accelerator_j: facts.accelerator?.energyJ ?? null,
+    ...placeOf(node, basis),
+  };
+}
+
+/** Where it was, and what the grid was like there. */
+export function placeOf(node: string, { intensity }: Basis) {
+  return {
+    node,
+    zone: intensity.zone,
+    intensity_g_per_kwh: intensity.value,
+    signal: intensity.kind,
+    scope: intensity.scope,
   };
 }

@@ -7,7 +7,8 @@ import { randomBytes } from 'node:crypto';
 import { CommonwattError } from '../errors.ts';
 import type { Db } from '../storage/db.ts';
 import { Backlog, type Closed } from './backlog.ts';
-import { type Basis, basisOver, ratesOf } from './basis.ts';
+import { type Basis, ratesOf } from './basis.ts';
+import { basisAt, meteredInterval, type Place, type Sample, sampleOf, thisNode } from './closing.ts';
 import type {
   Accountant,
   AvoidedWork,
@@ -26,14 +27,14 @@ import { LedgerWorker } from './ledger-worker.ts';
 import { batchText, groupText, HeadBook, pico, requestOf, reusedText, startText } from './lines.ts';
 import type { ChosenMeter } from './meters/choose.ts';
 import { IdlePower } from './meters/idle-power.ts';
+import { OtherWorkMeter } from './other-work.ts';
+import { plausibleNs } from './plausible.ts';
 import { Pricer } from './pricing.ts';
-import { Processes } from './processes.ts';
+import { type Helper, Processes } from './processes.ts';
 import { checkWindow, type ImpactReport, type ReportHost, type ReportQuery } from './reports.ts';
 import { Spool, type SpoolDisk } from './spool.ts';
 import type { Settlement } from './unsettled.ts';
 
-/** Of one core: what an idle server may use for itself. */
-const housekeeping = 0.005;
 const quietIntervalMs = 30_000;
 const tickMs = 1000;
 /** Beyond this many lines that the database does not take, nothing more is acknowledged. */
@@ -62,6 +63,8 @@ export interface LedgerOptions {
   basis: Basis;
   /** Gives each interval the intensity of its own time; without: the one of the basis. */
   grid?: GridSignal;
+  /** Name of this host in the ledger; absent: its own. */
+  node?: string;
   dataFolder: string;
   log: LedgerLog;
   clock: Clock;
@@ -84,6 +87,8 @@ export class Ledger implements Accountant {
   readonly #boot: string;
   readonly #heads = new HeadBook();
   readonly #jobs: JobMeters;
+  readonly #otherWork = new OtherWorkMeter();
+  readonly #place: Place;
   #reservations: readonly Reservation[] = [];
   /** Runner processes that there are; one that holds nothing now loads models and computes their warm-up all the same. */
   #runnerPids: ReadonlySet<number> = new Set();
@@ -99,6 +104,7 @@ export class Ledger implements Accountant {
   constructor(options: LedgerOptions) {
     this.#options = options;
     this.#boot = `${options.clock.now().toString(36)}${randomBytes(3).toString('hex')}`;
+    this.#place = { basis: options.basis, grid: options.grid, node: options.node ?? thisNode() };
     this.#spool = new Spool(options.dataFolder, options.disk);
     const { db, log, clock, loopUse } = options;
     this.#worker = new LedgerWorker(db, log);
@@ -126,6 +132,7 @@ export class Ledger implements Accountant {
     this.#pricer = new Pricer({
       joulesPerCpuS: (maxW - idleW) / options.host.cpuCount,
       cpuPerComputeS: 1,
+      acceleratorJPerComputeS: 0,
       gatewayCpuSPerRequest: 100e-6,
       idleW,
       pue: rates.pue,
@@ -145,13 +152,15 @@ export class Ledger implements Accountant {
   }
 
   async start(): Promise<void> {
-    const { clock, chosen, manual, host, basis } = this.#options;
+    const { clock, chosen, manual, host } = this.#options;
+    const nowMs = clock.now();
     await this.#backlog.takeLeftovers({
       idleW: chosen.watts.idleW,
       cpuCount: host.cpuCount,
       memoryBytes: host.memoryBytes,
       methodVersion,
-      basis,
+      node: this.#place.node,
+      basis: basisAt(this.#place, nowMs - tickMs, nowMs),
     });
     chosen.meter.read();
     if (chosen.fallback !== chosen.meter) chosen.fallback.read();
@@ -170,14 +179,15 @@ export class Ledger implements Accountant {
 
   recordBatch(batch: ComputedBatch): Footprint[] {
     this.#mayWrite();
-    const { use, runnerPid, computeNs, items } = batch;
+    const { use, runnerPid, items } = batch;
+    const computeNs = plausibleNs(batch.computeNs);
     const nowMs = this.#options.clock.now();
     let batchRows = 0;
     for (const item of items) batchRows += item.rows;
     const price = this.#pricer.price(use, computeNs, batchRows, nowMs);
     this.#processes.watchRunner(runnerPid);
     let definitions = this.#spool.isOpen() ? '' : startText(this.#startMs);
-    let text = batchText(batch, price, nowMs);
+    let text = batchText(runnerPid, computeNs, price, nowMs);
     const footprints: Footprint[] = [];
     let known: ReturnType<HeadBook['of']> | undefined;
     let footprint: Footprint | undefined;
@@ -244,7 +254,7 @@ export class Ledger implements Accountant {
     });
   }
 
-  #append(text: string, items: readonly { context: WorkContext }[], nowMs: number): void {
+  #append(text: string, items: ComputedBatch['items'], nowMs: number): void {
     try {
       this.#spool.append(this.#id, text);
     } catch (error) {
@@ -253,6 +263,7 @@ export class Ledger implements Accountant {
       throw error;
     }
     this.#items += items.length;
+    this.#otherWork.computed(items.length);
     this.#count(items, nowMs);
   }
 
@@ -269,6 +280,16 @@ export class Ledger implements Accountant {
 
   setGateways(pids: readonly number[]): void {
     this.#processes.setGateways(pids);
+  }
+
+  /** See `Processes.watchHelper`. */
+  meterHelper(helper: Helper): void {
+    this.#processes.watchHelper(helper);
+  }
+
+  /** The gateway begins work that is no request's; gives what to call when it has ended. */
+  beginOtherWork(): () => void {
+    return this.#otherWork.begin();
   }
 
   requestsOfGrant(grantId: string, sinceMs: number): Promise<number> {
@@ -300,10 +321,12 @@ export class Ledger implements Accountant {
     this.#backlog.tick();
   }
 
-  #count(items: readonly { context: WorkContext }[], atMs: number): void {
+  /** What failed is booked and counts against no limit of requests. */
+  #count(items: readonly { context: WorkContext; outcome?: string | undefined }[], atMs: number): void {
     let grantId: string | null = null;
     let inferences = 0;
-    for (const { context } of items) {
+    for (const { context, outcome } of items) {
+      if (outcome === 'failed') continue;
       if (context.kind !== 'inference') {
         if (context.grantId !== null) this.#counts.addOther(context.grantId, requestOf(context), atMs);
         continue;
@@ -326,64 +349,51 @@ export class Ledger implements Accountant {
 
   /** Reads the meter and every process once; from here on time belongs to the next interval. Synchronous. */
   #close(): void {
-    const { clock, host, chosen, grid } = this.#options;
+    const { clock, host, chosen } = this.#options;
     const monotonic = clock.monotonic();
     const nowMs = clock.now();
     const durationS = monotonic - this.#openedAt;
     if (durationS <= 0) return;
-    const reading = chosen.meter.read();
-    const estimate = chosen.fallback === chosen.meter ? reading : chosen.fallback.read();
-    const used = 'energyJ' in reading ? reading : estimate;
+    const taken = sampleOf(chosen, durationS);
     // Nothing is known of this time yet: it stays open until something is.
-    if (!('energyJ' in used)) return;
-    const measured = 'energyJ' in reading;
-    const source = measured ? chosen.meter : chosen.fallback;
-    const taken = this.#processes.take();
+    if (!taken) return;
+    const used = this.#processes.take();
     const jobs = this.#jobs.take(this.#id);
-    const utilisation = taken.hostBusyS / (host.cpuCount * durationS);
-    if (measured) this.#idle.observe(used.energyJ / durationS, utilisation);
-    // A clock that was set back must not give an interval a negative length.
-    const startMs = Math.min(this.#startMs, nowMs);
-    const basis = grid ? basisOver(this.#options.basis, grid, startMs, nowMs) : this.#options.basis;
-    this.#pricer.setIntensity(basis.intensity.value);
+    this.#watchIdle(taken, used.hostBusyS, durationS);
     const segment = this.#spool.rotate();
-    this.#backlog.add({
-      unsettled: {
-        kind: 'metered',
-        id: this.#id,
-        file: segment?.file ?? null,
-        items: this.#items,
-        facts: {
-          startMs,
-          endMs: nowMs,
-          durationS,
-          energyJ: used.energyJ,
-          idleW: source.quality === 'measured' ? this.#idle.watts : chosen.watts.idleW,
-          cpuCount: host.cpuCount,
-          memoryBytes: host.memoryBytes,
-          hostBusyS: taken.hostBusyS,
-          gatewayCpuS: taken.gatewayS,
-          housekeepingS: housekeeping * durationS,
-          runners: taken.runners.map(({ pid, cpuS }) => ({ pid, cpuS })),
-          jobs: jobs.map(({ use }) => use),
-          reservations: this.#reservations,
-          rates: ratesOf(basis, durationS),
-        },
-        method: source.name,
-        quality: source.quality,
-        missing: 'missing' in reading ? reading.missing : null,
-        memoryUsedBytes: taken.runners.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0),
-        rowBasis: { basis, watts: chosen.watts, methodVersion: this.#pricer.prices.methodVersion },
-      },
-      segment,
+    const otherWork = this.#otherWork.take();
+    const { gatewayCpuSPerRequest: cpuSPerRequest, methodVersion } = this.#pricer.prices;
+    const unsettled = meteredInterval({
+      id: this.#id,
+      file: segment?.file ?? null,
       items: this.#items,
-      counts: this.#counts,
-      jobs,
+      startMs: this.#startMs,
+      nowMs,
+      durationS,
+      taken,
+      idleW: taken.source.quality === 'measured' ? this.#idle.watts : chosen.watts.idleW,
+      host,
+      used,
+      jobs: jobs.map(({ use }) => use),
+      otherWork: otherWork && { ...otherWork, cpuSPerRequest },
+      reservations: this.#reservations,
+      place: this.#place,
+      chosen,
+      methodVersion,
     });
+    this.#pricer.setIntensity(unsettled.facts.rates.gPerKwh);
+    this.#backlog.add({ unsettled, segment, items: this.#items, counts: this.#counts, jobs });
     this.#items = 0;
     this.#counts = new GrantCounts();
     this.#processes.forgetRunnersExcept(this.#runnerPids);
     this.#begin(nowMs, monotonic);
+  }
+
+  /** Idle power of the host without its accelerators, which watch theirs. */
+  #watchIdle({ sample, missing }: Sample, hostBusyS: number, durationS: number): void {
+    if (missing !== null) return;
+    const hostJ = sample.energyJ - (sample.acceleratorJ ?? 0);
+    this.#idle.observe(hostJ / durationS, hostBusyS / (this.#options.host.cpuCount * durationS));
   }
 
   #settled({ jobs, unsettled }: Closed, settlement: Settlement): void {

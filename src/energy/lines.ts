@@ -9,7 +9,7 @@
  */
 import { z } from 'zod';
 import type { LineHead, WorkLine } from './attribution.ts';
-import type { ComputedBatch, ModelUse, WorkContext } from './energy.ts';
+import type { ModelUse, WorkContext } from './energy.ts';
 import type { BatchPrice } from './pricing.ts';
 
 const party = z.object({ organisationId: z.string(), organisation: z.string() });
@@ -122,7 +122,7 @@ export function requestOf({ kind, requestId }: WorkContext): string {
 }
 
 /** The first part of a batch's line; the groups of its requests follow, then `]\n`. */
-export function batchText({ runnerPid, computeNs }: ComputedBatch, price: BatchPrice, atMs: number): string {
+export function batchText(runnerPid: number, computeNs: number, price: BatchPrice, atMs: number): string {
   return `[${atMs},${runnerPid},${Math.round(computeNs)},${pico(price.cpuSPerRow)},${pico(price.dynamicJPerRow)},${pico(price.idleJPerRow)},${pico(price.gatewayCpuS)},${pico(price.gatewayJ)}`;
 }
 

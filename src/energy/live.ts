@@ -2,6 +2,7 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 import type { Footprint } from './energy.ts';
 import { headlineRur } from './impact.ts';
+import { allowedResidual } from './residual.ts';
 import type { IntervalRow } from './settlement.ts';
 import type { Settlement } from './unsettled.ts';
 
@@ -25,7 +26,23 @@ export const nothingMetered: Live = {
   quality: null,
 };
 
+/** The self-check of the ledger since the start: do the entries of each interval add up to its meter? */
+export interface SelfCheck {
+  /** Largest relative difference of the last interval; null before anything was settled. */
+  residualRatio: number | null;
+  /** Intervals in which it was above what is promised. */
+  alarms: number;
+  lastAlarm: { interval: string; residualRatio: number } | null;
+}
+
+export const nothingChecked: SelfCheck = { residualRatio: null, alarms: 0, lastAlarm: null };
+
 const windowMs = 60_000;
+const alarmEveryMs = 60_000;
+
+interface AlarmLog {
+  error(fields: object, message: string): void;
+}
 
 export class LiveFigures {
   #recent: IntervalRow[] = [];
@@ -34,14 +51,29 @@ export class LiveFigures {
   #requests = 0;
   readonly #metrics: Metrics;
   readonly #weights: { cpu: number; memory: number };
+  readonly #log: AlarmLog;
+  readonly #now: () => number;
+  #toldAtMs = -Infinity;
+  #check = nothingChecked;
 
-  constructor(registry: Registry, weights: { cpu: number; memory: number }) {
+  constructor(
+    registry: Registry,
+    weights: { cpu: number; memory: number },
+    { log, now = Date.now }: { log: AlarmLog; now?: () => number },
+  ) {
     this.#weights = weights;
+    this.#log = log;
+    this.#now = now;
     this.#metrics = registerMetrics(registry);
   }
 
-  settled({ row, requests, energyByKind, energyJ, carbonG, avoidedJ }: Settlement): void {
+  get selfCheck(): SelfCheck {
+    return this.#check;
+  }
+
+  settled({ row, requests, energyByKind, carbonG, avoidedJ, residualRatio }: Settlement): void {
     if (!row) return;
+    this.#checkResidual(row.id, residualRatio);
     this.#energyJ += row.energy_j;
     this.#carbonG += row.carbon_g;
     this.#requests += requests;
@@ -53,11 +85,28 @@ export class LiveFigures {
     }
     this.#metrics.carbon.inc(carbonG);
     this.#metrics.avoided.inc(avoidedJ);
-    this.#metrics.residual.set(row.energy_j > 0 ? Math.abs(energyJ - row.energy_j) / row.energy_j : 0);
     this.#metrics.power.reset();
     const live = this.read();
     this.#metrics.power.set({ quality: row.quality, method: row.method }, live.powerW ?? 0);
     if (live.rur !== null) this.#metrics.rur.set(live.rur);
+  }
+
+  /** A sum that does not hold is a fault of this program: it is said at once, and then once a minute. */
+  #checkResidual(interval: string, residualRatio: number): void {
+    this.#metrics.residual.set(residualRatio);
+    this.#check = { ...this.#check, residualRatio };
+    // Also what is no number at all.
+    if (residualRatio <= allowedResidual) return;
+    this.#metrics.alarms.inc();
+    this.#check = {
+      residualRatio,
+      alarms: this.#check.alarms + 1,
+      lastAlarm: { interval, residualRatio },
+    };
+    if (this.#now() - this.#toldAtMs < alarmEveryMs) return;
+    this.#toldAtMs = this.#now();
+    const { alarms } = this.#check;
+    this.#log.error({ interval, residualRatio, alarms }, 'the ledger does not add up to the meter');
   }
 
   read(): Live {
@@ -100,7 +149,12 @@ function registerMetrics(registry: Registry) {
   return {
     residual: new Gauge({
       name: 'commonwatt_ledger_residual_ratio',
-      help: 'Difference between the meter and the sum of all entries of the last interval, relative; promised to stay below 1e-9',
+      help: 'Difference between the meter and the sum of all entries of the last interval, relative, the worst of energy, carbon, water and embodied on both bases; promised to stay below 1e-9',
+      registers,
+    }),
+    alarms: new Counter({
+      name: 'commonwatt_ledger_residual_alarms_total',
+      help: 'Intervals whose entries differed from the meter by more than 1e-9',
       registers,
     }),
     energy: new Counter({

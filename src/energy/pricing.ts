@@ -14,6 +14,8 @@ export interface Prices {
   joulesPerCpuS: number;
   /** CPU seconds of a runner for each second that it computes (it may use several threads). */
   cpuPerComputeS: number;
+  /** Accelerators' energy for each second that a runner computes, J; 0: none is known. */
+  acceleratorJPerComputeS: number;
   gatewayCpuSPerRequest: number;
   idleW: number;
   pue: number;
@@ -62,13 +64,15 @@ export class Pricer {
    */
   price(use: ModelUse, computeNs: number, rows: number, nowMs: number): BatchPrice {
     const key = useKey(use);
-    const { joulesPerCpuS, cpuPerComputeS, gatewayCpuSPerRequest, idleW } = this.prices;
+    const { joulesPerCpuS, cpuPerComputeS, acceleratorJPerComputeS, gatewayCpuSPerRequest, idleW } =
+      this.prices;
     const sinceS = Math.min(readinessS, Math.max(0, nowMs - (this.#pricedUntilMs.get(key) ?? 0)) / 1000);
     this.#pricedUntilMs.set(key, nowMs);
     const cpuSPerRow = rows > 0 ? ((computeNs / 1e9) * cpuPerComputeS) / rows : 0;
     return {
       cpuSPerRow,
-      dynamicJPerRow: cpuSPerRow * joulesPerCpuS,
+      dynamicJPerRow:
+        cpuSPerRow * joulesPerCpuS + (rows > 0 ? ((computeNs / 1e9) * acceleratorJPerComputeS) / rows : 0),
       idleJPerRow: rows > 0 ? (sinceS * idleW * (this.#shares.get(key) ?? 0)) / rows : 0,
       gatewayCpuS: gatewayCpuSPerRequest,
       gatewayJ: gatewayCpuSPerRequest * joulesPerCpuS,
@@ -77,7 +81,8 @@ export class Pricer {
 
   /** What so much computing would have used, J. */
   avoidedJ(computeNs: number): number {
-    return (computeNs / 1e9) * this.prices.cpuPerComputeS * this.prices.joulesPerCpuS;
+    const { cpuPerComputeS, joulesPerCpuS, acceleratorJPerComputeS } = this.prices;
+    return (computeNs / 1e9) * (cpuPerComputeS * joulesPerCpuS + acceleratorJPerComputeS);
   }
 
   /** Of the grid as it was when the last interval closed. */
@@ -87,15 +92,17 @@ export class Pricer {
 
   /** The prices of the next interval's provisional figures are those of a settled one. */
   learn(learnt: Learnt, { quality, method }: Pick<Prices, 'quality' | 'method'>): void {
-    const { joulesPerCpuS, hostBusyS, cpuCount, idleW, computeS, runnerS, linesS, requests } = learnt;
+    const { joulesPerCpuS, hostBusyS, cpuCount, idleW, computeS, runnerS, requests } = learnt;
     const { prices } = this;
+    // While there was other work, the price of a request was an assumption, not an observation.
+    const observed = requests >= 10 && learnt.amongOtherWork < requests / 2;
     this.prices = {
       ...prices,
       joulesPerCpuS: joulesPerCpuS !== null && hostBusyS > 0.05 ? joulesPerCpuS : prices.joulesPerCpuS,
       cpuPerComputeS:
         computeS > 0.02 ? Math.min(cpuCount, Math.max(0.1, runnerS / computeS)) : prices.cpuPerComputeS,
-      gatewayCpuSPerRequest:
-        requests >= 10 ? Math.max(0, linesS - runnerS) / requests : prices.gatewayCpuSPerRequest,
+      acceleratorJPerComputeS: learnt.acceleratorJPerS ?? prices.acceleratorJPerComputeS,
+      gatewayCpuSPerRequest: observed ? learnt.gatewayCpuSPerRequest : prices.gatewayCpuSPerRequest,
       idleW,
       quality,
       method,

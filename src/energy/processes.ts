@@ -7,11 +7,27 @@ interface Seen {
   fineS: number | null;
 }
 
+/** A child of the house that computes for no single request, by what it does; its CPU time since the start, CPU·s. */
+export interface Helper {
+  note: string;
+  cpuS(): number;
+}
+
+/** Since the interval before. */
+export interface TakenUse {
+  hostBusyS: number;
+  gatewayS: number;
+  /** One that cannot be read has null: its computing time must do. */
+  runners: { pid: number; cpuS: number | null; memoryBytes: number }[];
+  helpers: { note: string; cpuS: number }[];
+}
+
 export class Processes {
   readonly #host: Host;
   readonly #runners = new Map<number, Seen | null>();
   /** Doors beside this process. */
   readonly #doors = new Map<number, Seen | null>();
+  readonly #helpers: { helper: Helper; takenS: number }[] = [];
   #gatewayS: number;
   #hostBusyS: number;
 
@@ -37,16 +53,16 @@ export class Processes {
     for (const pid of wanted) if (!this.#doors.has(pid)) this.#doors.set(pid, this.#see(pid));
   }
 
+  watchHelper(helper: Helper): void {
+    this.#helpers.push({ helper, takenS: helper.cpuS() });
+  }
+
   isOurs(pid: number): boolean {
     return pid === process.pid || this.#runners.has(pid) || this.#doors.has(pid);
   }
 
-  /** Since the last call. A runner that cannot be read has null: its computing time must do. */
-  take(): {
-    hostBusyS: number;
-    gatewayS: number;
-    runners: { pid: number; cpuS: number | null; memoryBytes: number }[];
-  } {
+  /** Since the last call. */
+  take(): TakenUse {
     const gatewayS = this.#host.self().cpuS;
     const hostBusyS = this.#host.cpu().busyS;
     const taken = {
@@ -57,10 +73,20 @@ export class Processes {
         this.#runners.set(pid, now);
         return { pid, cpuS: difference(before, now), memoryBytes: now?.use.memoryBytes ?? 0 };
       }),
+      helpers: this.#takeHelpers(),
     };
     this.#gatewayS = gatewayS;
     this.#hostBusyS = hostBusyS;
     return taken;
+  }
+
+  #takeHelpers(): TakenUse['helpers'] {
+    return this.#helpers.map((watched) => {
+      const now = watched.helper.cpuS();
+      const cpuS = Math.max(0, now - watched.takenS);
+      watched.takenS = now;
+      return { note: watched.helper.note, cpuS };
+    });
   }
 
   #takeDoors(): number {

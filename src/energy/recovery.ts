@@ -5,6 +5,7 @@
 import { avoidedOf, type Entry, methodOf } from './attribution.ts';
 import { type Basis, ratesOf } from './basis.ts';
 import { joulesPerKwh } from './grid.ts';
+import { placeOf } from './interval-row.ts';
 import type { PricedLine } from './lines.ts';
 import type { IntervalRow } from './settlement.ts';
 
@@ -16,6 +17,7 @@ export interface RecoveryBasis {
   cpuCount: number;
   memoryBytes: number;
   methodVersion: string;
+  node: string;
   basis: Basis;
 }
 
@@ -112,6 +114,8 @@ export function recoveredInterval(
       memory_gbs_supplied: gb * durationS,
       memory_gbs_reserved: 0,
       memory_gbs_used: 0,
+      accelerator_j: null,
+      ...placeOf(basis.node, basis.basis),
     },
   };
 }

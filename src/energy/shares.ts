@@ -15,10 +15,13 @@ export function splitCpu(facts: IntervalFacts, acceleratorJ: number) {
   }
   const perNs = new Map<number, number>();
   let runnersS = 0;
+  let computingS = 0;
   for (const { pid, cpuS } of runners) {
     const weight = weightOf.get(pid) ?? 0;
-    if (weight > 0) perNs.set(pid, cpuS / weight);
-    else runnersS += cpuS;
+    if (weight > 0) {
+      perNs.set(pid, cpuS / weight);
+      computingS += cpuS;
+    } else runnersS += cpuS;
   }
   const gateway = splitGateway(facts, requests);
   const gatewayOfEach = requests > 0 ? gateway.causedS / requests : 0;
@@ -36,7 +39,9 @@ export function splitCpu(facts: IntervalFacts, acceleratorJ: number) {
     lines: ofLines,
     gatewayS: gateway.housekeepingS,
     otherWorkS: gateway.otherWorkS,
+    gatewayOfEach,
     runnersS,
+    computingS,
     total,
     ...splitAccelerator(facts, acceleratorJ, weightOf),
   };

@@ -8,10 +8,12 @@ import { type Amounts, type Attribution, attribute, type Entry, type IntervalFac
 import { intervalRow, type RowBasis } from './interval-row.ts';
 import { computedBy, parseLines, type SegmentLines } from './lines.ts';
 import { type RecoveryBasis, recoveredInterval } from './recovery.ts';
+import { residualRatio } from './residual.ts';
 import { bookInterval, type IntervalRow } from './settlement.ts';
+import type { Window } from './settling.ts';
 import { readSegment } from './spool.ts';
 
-interface MeteredInterval {
+export interface MeteredInterval {
   kind: 'metered';
   id: string;
   /** The segment; null when there was no request. */
@@ -26,6 +28,8 @@ interface MeteredInterval {
   quality: 'measured' | 'estimated';
   /** Why the sensor's sample is missing and an estimate stands in for it; null when it is not. */
   missing: string | null;
+  /** What was bounded because it cannot be true; absent: nothing. */
+  notes?: readonly string[];
   memoryUsedBytes: number;
   rowBasis: RowBasis;
 }
@@ -53,13 +57,17 @@ function isMetered(value: unknown): value is MeteredInterval {
 /** What prices the next interval's provisional figures. */
 export interface Learnt {
   joulesPerCpuS: number | null;
+  acceleratorJPerS: number | null;
   hostBusyS: number;
   cpuCount: number;
   idleW: number;
   computeS: number;
+  /** Of the runners that computed it. */
   runnerS: number;
-  linesS: number;
+  gatewayCpuSPerRequest: number;
   requests: number;
+  /** Those of them that were computed while the gateway had other work. */
+  amongOtherWork: number;
 }
 
 /** What is told of a settled interval. */
@@ -73,6 +81,10 @@ export interface Settlement {
   energyJ: number;
   carbonG: number;
   avoidedJ: number;
+  /** What the entries lack of the interval's totals, the worst of all figures and both bases, relative (residual.ts). */
+  residualRatio: number;
+  /** What each model's requests were given: how many, and joules; by model id. */
+  models: Record<string, Window>;
   /** In the order of the interval's jobs. */
   jobs: Amounts[];
   learnt: Learnt | null;
@@ -109,6 +121,7 @@ async function settleMetered(
   const fresh = await bookInterval(db, row, attribution.entries, options);
   return {
     ...summary(attribution.entries),
+    residualRatio: residualRatio(attribution.entries, row),
     row,
     fresh,
     jobs: attribution.entries.slice(lines.length, lines.length + facts.jobs.length).map(amountsOf),
@@ -127,6 +140,7 @@ async function settleLeftover(
   const fresh = booked ? await bookInterval(db, booked.interval, booked.entries, options) : false;
   return {
     ...summary(booked?.entries ?? []),
+    residualRatio: booked ? residualRatio(booked.entries, booked.interval) : 0,
     row: booked?.interval ?? null,
     fresh,
     jobs: [],
@@ -149,6 +163,7 @@ function read({ id, file }: Unsettled): Read {
 
 function summary(entries: readonly Entry[]) {
   const energyByKind: Settlement['energyByKind'] = {};
+  const models: Settlement['models'] = {};
   let energyJ = 0;
   let carbonG = 0;
   let avoidedJ = 0;
@@ -160,6 +175,14 @@ function summary(entries: readonly Entry[]) {
     avoidedJ += count * (entry.avoided?.energyJ ?? 0);
     const computed = entry.rows > 0 ? count : 0;
     requests += computed;
+    if (entry.owner && computed > 0) {
+      models[entry.owner.modelId] ??= { energyJ: 0, requests: 0 };
+      const own = models[entry.owner.modelId];
+      if (own) {
+        own.energyJ += count * entry.energyJ;
+        own.requests += computed;
+      }
+    }
     const sum = energyByKind[entry.kind];
     if (!sum) energyByKind[entry.kind] = { energyJ: count * entry.energyJ, requests: computed };
     else {
@@ -167,24 +190,30 @@ function summary(entries: readonly Entry[]) {
       sum.requests += computed;
     }
   }
-  return { energyByKind, energyJ, carbonG, avoidedJ, requests };
+  return { energyByKind, energyJ, carbonG, avoidedJ, requests, models };
 }
 
 function amountsOf({ cpuS, energyJ, idleShareJ, carbonG, embodiedG, waterL }: Entry): Amounts {
   return { cpuS, energyJ, idleShareJ, carbonG, embodiedG, waterL };
 }
 
-function learntFrom(facts: IntervalFacts, { joulesPerCpuS, entries }: Attribution): Learnt {
-  const sum = (pick: (line: IntervalFacts['lines'][number], index: number) => number) =>
-    facts.lines.reduce((total, line, index) => total + line.ids.length * pick(line, index), 0);
+function learntFrom(facts: IntervalFacts, attribution: Attribution): Learnt {
+  let computeNs = 0;
+  let requests = 0;
+  for (const line of facts.lines) {
+    computeNs += line.ids.length * line.computeNs;
+    requests += line.ids.length;
+  }
   return {
-    joulesPerCpuS,
+    joulesPerCpuS: attribution.joulesPerCpuS,
+    acceleratorJPerS: attribution.acceleratorJPerS,
     hostBusyS: facts.hostBusyS,
     cpuCount: facts.cpuCount,
     idleW: facts.idleW,
-    computeS: sum(({ computeNs }) => computeNs) / 1e9,
-    runnerS: facts.runners.reduce((total, { cpuS }) => total + cpuS, 0),
-    linesS: sum((_, index) => entries[index]?.cpuS ?? 0),
-    requests: sum(() => 1),
+    computeS: computeNs / 1e9,
+    runnerS: attribution.computingCpuS,
+    gatewayCpuSPerRequest: attribution.gatewayCpuSPerRequest,
+    requests,
+    amongOtherWork: facts.otherWork?.requests ?? 0,
   };
 }
