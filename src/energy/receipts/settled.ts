@@ -1,10 +1,11 @@
 /** A settled ledger entry as the facts of a receipt. */
 import type { Db } from '../../storage/db.ts';
+import { findLine } from '../store/lines.ts';
 import { gramsCo2e, joules } from '../units.ts';
 import type { ReceiptFacts } from './claims.ts';
 
 /** Idle, overhead and what is unattributed were caused by nobody: there is no receipt for them. */
-const caused = ['inference', 'explanation', 'evaluation', 'training'] as const;
+const caused: ReadonlySet<string> = new Set(['inference', 'explanation', 'evaluation', 'training']);
 
 /** `consumerId` null: of anybody. */
 export async function settledEntry(
@@ -12,51 +13,40 @@ export async function settledEntry(
   id: string,
   consumerId: string | null,
 ): Promise<ReceiptFacts | undefined> {
-  let query = db
-    .selectFrom('ledger_entries as entry')
-    .innerJoin('ledger_intervals as interval', 'interval.id', 'entry.interval_id')
-    .leftJoin('versions', (join) =>
-      join.onRef('versions.model_id', '=', 'entry.model_id').onRef('versions.number', '=', 'entry.version'),
-    )
-    .where('entry.id', '=', id)
-    .where('entry.kind', 'in', caused);
-  if (consumerId !== null) query = query.where('entry.consumer_id', '=', consumerId);
-  const row = await query
-    .select([
-      'entry.at_ms',
-      'entry.consumer_id',
-      'entry.model',
-      'entry.version',
-      'entry.energy_j',
-      'entry.idle_share_j',
-      'entry.carbon_g',
-      'entry.embodied_g',
-      'interval.quality',
-      'interval.method',
-      'interval.method_version',
-      'versions.artifact_sha256',
-    ])
-    .executeTakeFirst();
-  if (!row) return undefined;
+  const found = await findLine(db, id);
+  if (!found || !caused.has(found.head.kind)) return undefined;
+  const { line, interval, head } = found;
+  if (consumerId !== null && head.consumer_id !== consumerId) return undefined;
   return {
     requestId: id,
-    consumerId: row.consumer_id,
-    model: row.model,
-    version: row.version,
-    modelSha256: row.artifact_sha256,
-    answeredAt: new Date(row.at_ms),
+    consumerId: head.consumer_id,
+    model: head.model,
+    version: head.version,
+    modelSha256: await digestOf(db, head.model_id, head.version),
+    answeredAt: new Date(line.at_ms),
     footprint: {
-      energyJ: joules(row.energy_j),
-      dynamicJ: joules(row.energy_j - row.idle_share_j),
-      idleShareJ: joules(row.idle_share_j),
-      carbonGCo2e: gramsCo2e(row.carbon_g),
-      embodiedGCo2e: gramsCo2e(row.embodied_g),
+      energyJ: joules(line.energy_j),
+      dynamicJ: joules(line.energy_j - line.idle_share_j),
+      idleShareJ: joules(line.idle_share_j),
+      carbonGCo2e: gramsCo2e(line.carbon_g),
+      embodiedGCo2e: gramsCo2e(line.embodied_g),
       waterL: null,
-      quality: row.quality,
-      method: row.method,
-      methodVersion: row.method_version,
+      quality: interval.quality,
+      method: interval.method,
+      methodVersion: interval.method_version,
       settled: true,
       unknown: {},
     },
   };
+}
+
+async function digestOf(db: Db, modelId: string | null, version: number | null): Promise<string | null> {
+  if (modelId === null || version === null) return null;
+  const row = await db
+    .selectFrom('versions')
+    .where('model_id', '=', modelId)
+    .where('number', '=', version)
+    .select('artifact_sha256')
+    .executeTakeFirst();
+  return row?.artifact_sha256 ?? null;
 }
