@@ -60,7 +60,7 @@ export class InferStream {
     const { stream, headers, door, requestId } = options;
     this.#options = options;
     this.#frames = new FrameReader(door.house.maxBodyBytes);
-    this.#wishes = wishesOf(door.house, headers);
+    this.#wishes = wishesOf(door, headers);
     const timeoutMs = timeoutOf(headers['grpc-timeout']);
     if (timeoutMs !== undefined) {
       this.#deadlineAtMs = performance.now() + timeoutMs;

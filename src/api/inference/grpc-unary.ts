@@ -19,16 +19,19 @@ export interface InferDoor {
   house: InferenceHouse;
   log: GrpcLog;
   budget: Budget;
+  /** Of answers whose callers name none. */
+  forms: Forms;
 }
 
 export function answerUnary(
-  { house, log, budget }: InferDoor,
+  door: InferDoor,
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,
   requestId: string,
   principal: Principal,
 ): void {
-  const { forms, receipt } = wishesOf(house, headers);
+  const { house, log, budget } = door;
+  const { forms, receipt } = wishesOf(door, headers);
   const exchange = new Exchange(stream, headers, requestId, log);
   const fail = (error: unknown) => exchange.fail(error);
   const compute = (message: Uint8Array) => {
@@ -67,7 +70,7 @@ export function mayReuse({ 'cache-control': control }: IncomingHttpHeaders): boo
 }
 
 /** What the metadata of a call asks of its answers. Throws INVALID_REQUEST. */
-export function wishesOf({ forms, receipts }: InferenceHouse, headers: IncomingHttpHeaders) {
+export function wishesOf({ forms, house: { receipts } }: InferDoor, headers: IncomingHttpHeaders) {
   return {
     forms: readForms(headers[formsHeader], forms),
     receipt: wantsReceipt(headers[receiptHeader], receipts.always),

@@ -117,6 +117,8 @@ function doorman(house: InferenceHouse, log: GrpcLog, stopping: AbortSignal): On
     house,
     log,
     budget: new Budget(bodiesBytesAtMost(house.maxBodyBytes)),
+    // A header that differs with each answer costs gRPC some percent: it is for who asks.
+    forms: { ...house.forms, timing: false },
   };
   const calls = new WeakMap<object, Call>();
   const other = connectDoors(house, log, stopping, calls);
