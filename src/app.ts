@@ -27,7 +27,7 @@ import { recordAudit } from './gate/audit.ts';
 import { createGate, type PlatformGate } from './gate/gate.ts';
 import { Identity } from './gate/identity.ts';
 import { Jobs } from './jobs/jobs.ts';
-import { inspectApart } from './models/formats/import-process.ts';
+import { importCpuS, inspectApart } from './models/formats/import-process.ts';
 import { Grants } from './models/grants.ts';
 import { Registry } from './models/registry.ts';
 import { Evaluations } from './quality/quality.ts';
@@ -104,6 +104,7 @@ async function build(
 
   const metrics = new Metrics();
   const energy = createEnergy({ db, config, dataFolder: folder.path, log, metrics });
+  energy.meterHelper({ note: 'imports', cpuS: importCpuS });
   await energy.start();
   undo.push(() => energy.stop());
   const receipts = await Receipts.open({
@@ -206,6 +207,7 @@ async function build(
     log,
     gate,
     metrics,
+    beginOtherWork: () => energy.beginOtherWork(),
     // With doors in front, nobody quick comes to this process.
     before:
       gatewayCount(config.gateways) > 1
@@ -239,7 +241,7 @@ async function build(
     receipts,
     artifacts,
     server: {
-      facts: () => serverFacts({ version, gateways, doorPids, deployments }),
+      facts: () => serverFacts({ version, gateways, doorPids, deployments, selfCheck: energy.selfCheck() }),
       restartRunners: () => runners.rollingRestart(),
     },
     limits: config,

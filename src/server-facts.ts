@@ -1,5 +1,6 @@
 /** What the server says of itself to its operator. */
 import type { ServerFacts } from './api/platform/server.ts';
+import type { SelfCheck } from './energy/live.ts';
 import type { Deployments } from './serve/deployments.ts';
 import { deploymentOf } from './serve/live.ts';
 
@@ -8,9 +9,10 @@ interface Parts {
   gateways: number;
   doorPids: readonly number[];
   deployments: Deployments;
+  selfCheck: SelfCheck | null;
 }
 
-export function serverFacts({ version, gateways, doorPids, deployments }: Parts): ServerFacts {
+export function serverFacts({ version, gateways, doorPids, deployments, selfCheck }: Parts): ServerFacts {
   const { processes, restarts, threads, memoryLimitBytes } = deployments.runners();
   const states = { loading: 0, ready: 0, idle: 0, failed: 0, quarantined: 0 };
   for (const live of deployments.lives) if (!live.borrowed) states[deploymentOf(live).state] += 1;
@@ -40,5 +42,6 @@ export function serverFacts({ version, gateways, doorPids, deployments }: Parts)
       budgetBytes: Math.round(deployments.residency.budgetBytes),
       deployments: states,
     },
+    ledger: selfCheck,
   };
 }

@@ -6,7 +6,12 @@
  */
 import { createServer, type RequestListener } from 'node:http';
 import swagger from '@fastify/swagger';
-import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  LogController,
+} from 'fastify';
 import { serializerCompiler, validatorCompiler } from 'fastify-type-provider-zod';
 import type { Config } from '../config.ts';
 import { CommonwattError } from '../errors.ts';
@@ -36,6 +41,8 @@ export interface HttpOptions {
   version: string;
   /** Folder of the built page; served when it exists. */
   webRoot?: string | undefined;
+  /** Told when work begins that answers no inference; gives what to call when it has ended. */
+  beginOtherWork?: (() => () => void) | undefined;
   /** Stands before the framework: takes what it can answer quickly, and passes everything else on. */
   before?: ((ordinary: RequestListener, draining: Draining) => RequestListener) | undefined;
 }
@@ -100,6 +107,13 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
     if (theirs !== undefined) reply.header('x-request-id', theirs);
     done();
   });
+  const { beginOtherWork } = options;
+  if (beginOtherWork) {
+    app.addHook('onRequest', (request, reply, done) => {
+      if (isOtherWork(request)) reply.raw.once('close', beginOtherWork());
+      done();
+    });
+  }
   app.setErrorHandler((error, request, reply) => sendError(error, request, reply));
   app.setNotFoundHandler((request, reply) =>
     sendError(
@@ -130,6 +144,11 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
   if (options.webRoot !== undefined) await app.register(pageRoutes, { root: options.webRoot });
   const drain = () => draining.drain(app.server, () => app.close(), drainLimitMs);
   return { app, rules, ordinary, drain };
+}
+
+/** Whoever follows events waits, and costs next to nothing. */
+function isOtherWork({ url, routeOptions }: FastifyRequest): boolean {
+  return !url.startsWith('/v2/models/') && routeOptions.url !== '/api/v1/events';
 }
 
 function asList<T>(value: T | T[] | undefined): T[] {

@@ -12,6 +12,7 @@ export function serverFindings(facts: ServerFacts): Finding[] {
     ...runnerFindings(facts),
     memoryFinding(facts),
     deploymentFinding(facts),
+    ledgerFinding(facts),
   ];
 }
 
@@ -58,4 +59,20 @@ function deploymentFinding({ models: { deployments } }: ServerFacts): Finding {
   return deployments.failed + deployments.quarantined > 0
     ? { check, state: 'note', message, hint: 'their owners see why: GET /api/v1/deployments' }
     : { check, state: 'ok', message };
+}
+
+function ledgerFinding({ ledger }: ServerFacts): Finding {
+  const check = 'ledger';
+  if (!ledger) return { check, state: 'note', message: 'nothing is metered (COMMONWATT_METER=off)' };
+  const { residualRatio, alarms, lastAlarm } = ledger;
+  if (lastAlarm) {
+    const { interval, residualRatio: off } = lastAlarm;
+    const message = `${alarms} interval${alarms === 1 ? ' does' : 's do'} not add up to the meter, last ${interval} (by ${off.toExponential(1)} of it)`;
+    return { check, state: 'problem', message, hint: 'its figures are wrong: please report this' };
+  }
+  const message =
+    residualRatio === null
+      ? 'no interval has been settled yet'
+      : `adds up to the meter, to ${residualRatio === 0 ? 'the last digit' : `${residualRatio.toExponential(1)} of it`}`;
+  return { check, state: 'ok', message };
 }

@@ -526,6 +526,12 @@ export interface ServerFacts {
     memoryLimitBytes: number;
   };
   models: { heldBytes: number; budgetBytes: number; deployments: Record<DeploymentState, number> };
+  /** Do the entries of each interval add up to its meter (to 1e-9, else an alarm)? Null: nothing is metered. */
+  ledger: {
+    residualRatio: number | null;
+    alarms: number;
+    lastAlarm: { interval: string; residualRatio: number } | null;
+  } | null;
 }
 
 export interface RunnersRestarted {

@@ -37,6 +37,17 @@ const serverSchema = z.object({
     budgetBytes: bytes,
     deployments: z.record(deploymentStateSchema, z.int()).describe('how many are in each state'),
   }),
+  ledger: z
+    .object({
+      residualRatio: z
+        .number()
+        .nullable()
+        .describe('how far the entries of the last interval are from its meter; null: none is settled yet'),
+      alarms: z.int().describe('intervals since the start that were further off than 1e-9'),
+      lastAlarm: z.object({ interval: z.string(), residualRatio: z.number() }).nullable(),
+    })
+    .nullable()
+    .describe('null: nothing is metered'),
 });
 
 export type ServerFacts = z.infer<typeof serverSchema>;

@@ -80,6 +80,16 @@ let idle: Reader | undefined;
 let ending: NodeJS.Timeout | undefined;
 let reading = false;
 const waiting: (() => void)[] = [];
+const living = new Set<Reader>();
+/** Of those that have ended. */
+let endedMs = 0;
+
+/** What all import processes have computed since this one began, CPU·s; 0 where the system does not tell. */
+export function importCpuS(): number {
+  let computedMs = endedMs;
+  for (const reader of living) computedMs += reader.computedMs();
+  return computedMs / 1000;
+}
 
 /** Throws what `inspectArtifact` throws, and OVERLOADED when too many wait for their turn. */
 export async function inspectApart(
@@ -195,6 +205,7 @@ class Reader {
   /** Why we ended it. */
   #ended: CommonwattError | undefined;
   #lastWords = '';
+  #computedMs = 0;
 
   constructor(heapMb: number) {
     this.heapMb = heapMb;
@@ -206,6 +217,7 @@ class Reader {
     const socket = this.#child.stdio[3];
     if (!(socket instanceof Socket)) throw new TypeError('the process has no socket');
     this.socket = socket;
+    living.add(this);
     socket.on('error', () => {});
     this.#child.stderr?.on('data', (text: Buffer) => {
       this.#lastWords = (this.#lastWords + text.toString('latin1')).slice(-lastWordsBytes);
@@ -213,6 +225,7 @@ class Reader {
     this.#exited = new Promise((resolve) => {
       const gone = (signal: NodeJS.Signals | null) => {
         this.alive = false;
+        if (living.delete(this)) endedMs += this.#computedMs;
         resolve(signal);
       };
       this.#child.on('error', (error) => {
@@ -229,7 +242,7 @@ class Reader {
     const before = computedMsOf(this.#pid);
     this.#look = setInterval(() => {
       const took = performance.now() - began;
-      const computed = computedMsOf(this.#pid);
+      const computed = this.#read();
       const worked = computed === undefined || before === undefined ? took : computed - before;
       const resident = residentBytesOf(this.#pid) ?? 0;
       if (worked > limits.deadlineMs)
@@ -238,6 +251,18 @@ class Reader {
       else if (resident > limits.residentBytes)
         this.#kill(tooMuch(`${Math.round(resident / 2 ** 20)} MiB were not enough`));
     }, lookMs);
+  }
+
+  /** As far as it can be read; what it computes after the last look before its end is not known. */
+  computedMs(): number {
+    this.#read();
+    return this.#computedMs;
+  }
+
+  #read(): number | undefined {
+    const computed = this.alive ? computedMsOf(this.#pid) : undefined;
+    this.#computedMs = Math.max(this.#computedMs, computed ?? 0);
+    return computed;
   }
 
   get #pid(): number {
@@ -258,6 +283,7 @@ class Reader {
 
   /** Why there is no answer. */
   async verdict(cause: unknown): Promise<CommonwattError> {
+    this.#read();
     // It may live and talk nonsense.
     this.#child.kill('SIGTERM');
     const signal = await this.#exited;
@@ -273,6 +299,7 @@ class Reader {
 
   end(): void {
     this.rest();
+    this.#read();
     this.socket.destroy();
     this.#child.kill('SIGKILL');
   }

@@ -77,6 +77,7 @@ const serverFacts = () => ({
     budgetBytes: 9,
     deployments: { loading: 0, ready: 1, idle: 0, failed: 0, quarantined: 0 },
   },
+  ledger: { residualRatio: 2e-16, alarms: 0, lastAlarm: null },
 });
 
 export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: number } = {}) {
