@@ -34,12 +34,15 @@ export function embodiedMemoryGrams(memoryGb: number): number {
   return memoryGb * gramsPerMemoryGb;
 }
 
+/** Of making one GPU. Source: EcoLogits up to 0.9.3; it counts 273 kg since 0.11. */
+export const gpuKg = 164;
+
 /**
  * A server with accelerators: TE = 5,700 kg + 164 kg · GPUs, life 3 years. Source: EcoLogits.
  * Example: 8 GPUs → 7,012 kg.
  */
-export function embodiedGpuServerKg(gpus: number): number {
-  return 5700 + 164 * gpus;
+export function embodiedGpuServerKg(gpus: number, kgOfGpu = gpuKg): number {
+  return 5700 + kgOfGpu * gpus;
 }
 
 /**

@@ -1,6 +1,6 @@
 /** Formulas of carbon, water and hardware. */
 import { z } from 'zod';
-import { embodiedGpuServerKg, embodiedGrams, embodiedShare } from '../embodied.ts';
+import { embodiedGpuServerKg, embodiedGrams, embodiedShare, gpuKg } from '../embodied.ts';
 import { pieces, steps } from '../grid/series.ts';
 import { instantSchema } from '../grid/time.ts';
 import { carbonOf, joulesPerKwh, waterRate } from '../grid.ts';
@@ -153,12 +153,13 @@ export const embodiedServer = formula({
   source: 'EcoLogits',
   input: z.strictObject({
     gpus: z.int().min(1).max(1024).default(8),
+    gpuEmbodiedKg: field.amount.default(gpuKg).describe('of making one GPU; EcoLogits 0.11: 273'),
     lifeYears: field.positive.default(3),
     seconds: field.amount.default(3600),
   }),
   example: { gpus: 8, seconds: 3600 },
-  compute({ gpus, lifeYears, seconds }) {
-    const totalKg = embodiedGpuServerKg(gpus);
+  compute({ gpus, gpuEmbodiedKg, lifeYears, seconds }) {
+    const totalKg = embodiedGpuServerKg(gpus, gpuEmbodiedKg);
     return { totalKg, embodiedG: embodiedShare(totalKg * 1000, lifeYears, seconds) };
   },
 });

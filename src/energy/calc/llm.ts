@@ -1,6 +1,6 @@
 /** A language model's request where nothing can be measured. */
 import { z } from 'zod';
-import { embodiedGpuServerKg } from '../embodied.ts';
+import { embodiedGpuServerKg, gpuKg } from '../embodied.ts';
 import { field, formula } from './formula.ts';
 
 /** EcoLogits up to 0.9.3: fits of the ML.ENERGY leaderboard, and an 8-GPU server of 80 GB GPUs. */
@@ -44,13 +44,24 @@ export const ecologitsLlm = formula({
       batch: z.int().min(1).max(4096).default(64),
       pue: field.pue,
       gPerKwh: field.gPerKwh,
+      gpuEmbodiedKg: field.amount.default(gpuKg).describe('of making one GPU; EcoLogits 0.11: 273'),
     })
     .refine(({ activeBillion, totalBillion = activeBillion }) => totalBillion >= activeBillion, {
       path: ['totalBillion'],
       error: 'below activeBillion',
     }),
   example: { activeBillion: 7.3, tokens: 200, latencyS: 5, gPerKwh: 590.478, pue: 1.26 },
-  compute({ activeBillion, totalBillion = activeBillion, tokens, latencyS, bits, batch, pue, gPerKwh }) {
+  compute({
+    activeBillion,
+    totalBillion = activeBillion,
+    tokens,
+    latencyS,
+    bits,
+    batch,
+    pue,
+    gPerKwh,
+    gpuEmbodiedKg,
+  }) {
     const gpuKwhPerToken = (energyAlpha * Math.exp(energyBeta * batch) * activeBillion + energyGamma) / 1000;
     const modelled = tokens * (secondsPerBillion * activeBillion + secondsPerBatch * batch + secondsAlways);
     const seconds = Math.min(modelled, latencyS ?? Number.POSITIVE_INFINITY);
@@ -58,7 +69,7 @@ export const ecologitsLlm = formula({
     const gpus = 2 ** Math.ceil(Math.log2(Math.ceil(memoryGb / gpuMemoryGb)));
     const serverKwh = ((seconds / 3600) * serverKw * gpus) / gpusOfServer / batch;
     const energyKwh = pue * (serverKwh + gpus * tokens * gpuKwhPerToken);
-    const serverG = embodiedGpuServerKg(gpusOfServer) * 1000;
+    const serverG = embodiedGpuServerKg(gpusOfServer, gpuEmbodiedKg) * 1000;
     return {
       energyKwh,
       lowKwh: energyKwh / factor,
