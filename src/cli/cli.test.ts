@@ -62,7 +62,7 @@ async function call(args: string[], options: { env?: NodeJS.ProcessEnv; input?: 
 
 const folder = () => mkdtempSync(join(tmpdir(), 'commonwatt-cli-'));
 const commands =
-  'up login train import evaluate deploy share predict explain export impact models datasets jobs keys orgs runners doctor'.split(
+  'up login train import evaluate deploy share predict explain export impact calibrate models datasets jobs keys orgs runners doctor'.split(
     ' ',
   );
 

@@ -31,6 +31,7 @@ const commands: [name: string, summary: string, load: () => Promise<CommandFile>
   ['impact', 'energy, carbon, utilisation and what sharing saves', () => import('./impact.ts')],
   ['grid', 'how dirty the electricity is, now and as forecast', () => import('./grid.ts')],
   ['calc', 'compute any formula of the accounting, without a server', () => import('./calc.ts')],
+  ['calibrate', 'measure this host, so that estimates come close', () => import('./calibrate.ts')],
   ['models', 'list models, versions and aliases', () => import('./models.ts')],
   ['datasets', 'list, upload and inspect data sets', () => import('./datasets.ts')],
   ['jobs', 'list, follow and cancel jobs', () => import('./jobs.ts')],

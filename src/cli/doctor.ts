@@ -5,10 +5,11 @@ import { dirname } from 'node:path';
 import { Commonwatt, CommonwattApiError } from '@commonwatt/client';
 import type { Command } from 'commander';
 import { type Config, loadConfig } from '../config.ts';
-import { openRapl } from '../energy/meters/rapl.ts';
+import { hideSecrets } from '../energy/meters/settings.ts';
 import { CommonwattError } from '../errors.ts';
 import { findServer, type ServerOptions } from './connection.ts';
 import { checkGrid } from './doctor-grid.ts';
+import { checkMeters } from './doctor-meter.ts';
 import { serverFindings } from './doctor-server.ts';
 import { WrongUse } from './failure.ts';
 import { answer, type Terminal } from './terminal.ts';
@@ -31,18 +32,19 @@ export function define(command: Command, terminal: Terminal): void {
       const findings = [
         finding,
         checkNode(process.versions.node, new Date()),
-        ...(config ? [checkMeter(config), await checkDataFolder(config.data)] : []),
+        ...(config ? [...(await checkMeters(config)), await checkDataFolder(config.data)] : []),
         ...(config ? [await checkGrid(config, terminal.env)] : []),
         await checkProviders(),
         ...(await checkServer(options, terminal.env)),
       ];
+      const shown = config && (hideSecrets(config) as Config);
       const marks = { ok: 'ok      ', note: 'note    ', problem: 'PROBLEM ' };
-      answer(terminal, options.json, { findings, config }, [
+      answer(terminal, options.json, { findings, config: shown }, [
         ...findings.flatMap(({ check, state, message, hint }) => [
           `${marks[state]} ${check.padEnd(14)} ${message}`,
           ...(hint ? [`${' '.repeat(24)}${hint}`] : []),
         ]),
-        ...(config ? ['configuration in force:', ...settingLines(config)] : []),
+        ...(shown ? ['configuration in force:', ...settingLines(shown)] : []),
       ]);
       if (findings.some(({ state }) => state === 'problem')) terminal.exitCode = 1;
     });
@@ -92,23 +94,6 @@ export function checkNode(version: string, today: Date): Finding {
       hint: 'prefer Node.js 24',
     };
   return { check, state: 'ok', message: version };
-}
-
-function checkMeter({ energy }: Config): Finding {
-  const check = 'meter';
-  if (energy.meter === 'off')
-    return { check, state: 'note', message: 'off: nothing is accounted for', hint: 'unset COMMONWATT_METER' };
-  const rapl = openRapl({ maxW: energy.maxW });
-  if ('meter' in rapl) return { check, state: 'ok', message: `measured: ${rapl.meter.description}` };
-  return {
-    check,
-    state: energy.meter === 'rapl' ? 'problem' : 'note',
-    message: `estimated from CPU time, since ${rapl.unavailable}`,
-    hint:
-      energy.idleW === null || energy.maxW === null
-        ? 'closer: set COMMONWATT_IDLE_W and COMMONWATT_MAX_W to what a plug meter shows; best: readable RAPL counters'
-        : 'best: readable RAPL counters (/sys/class/powercap)',
-  };
 }
 
 async function checkDataFolder(folder: string): Promise<Finding> {

@@ -166,9 +166,10 @@ function knownOf(config: MeterConfig, { host, dataFolder }: ChooseOptions) {
   return { facts, calibration, note };
 }
 
-async function openHostSensor(
+/** The best sensor, or the demanded one; null: none. Throws INVALID_CONFIG when a demanded one cannot be read. */
+export async function openHostSensor(
   config: MeterConfig,
-  { clock, places }: ChooseOptions,
+  { clock, places }: Pick<ChooseOptions, 'clock' | 'places'>,
   notUsed: NotUsed[],
 ): Promise<Meter | null> {
   if (config.meter === 'cpu-time' || config.meter === 'off') return null;

@@ -110,7 +110,7 @@ describe('the kind of processor', () => {
     const cpu = () => ({ busyS: 0 as never, count: 2 });
     const known = new CpuTimeMeter({ watts, cpu });
     const guessed = new CpuTimeMeter({ watts: hostWatts(unknown, 2), cpu });
-    expect(known.description).toContain('EPYC 2nd generation and memory (−50 to +100 %)');
+    expect(known.description).toContain('EPYC 2nd generation and 24 GB of memory (−50 to +100 %)');
     expect(known.uncertainty).toBeGreaterThanOrEqual(0.5);
     expect(guessed.interval.high).toBeGreaterThan(known.interval.high);
   });

@@ -94,19 +94,16 @@ function ofTwoPoints(
   const idleW = configuredIdleW ?? Math.min(idle * cpuCount + memoryW, configuredMaxW ?? Infinity);
   const maxW = configuredMaxW ?? Math.max(max * cpuCount + memoryW, idleW);
   const assumed = configuredIdleW === null || configuredMaxW === null;
-  const memory = memoryW > 0 ? ' and memory' : '';
+  const kind = architecture ? `${cpuCount} CPUs of ${architecture.name}` : `${cpuCount} CPUs of unknown kind`;
+  const source = {
+    told: `assumed for ${kind}${memoryW > 0 ? ` and ${Math.round((memoryBytes ?? 0) / 1e9)} GB of memory` : ''}`,
+    interval: architecture ? architectureInterval : assumedInterval,
+  };
   return {
     idleW,
     maxW: Math.max(maxW, idleW),
     assumed,
-    ...(assumed && architecture
-      ? {
-          source: {
-            told: `assumed for ${cpuCount} CPUs of ${architecture.name}${memory}`,
-            interval: architectureInterval,
-          },
-        }
-      : {}),
+    ...(assumed && typeof memoryBytes === 'number' ? { source } : {}),
   };
 }
 

@@ -111,6 +111,7 @@ class SmiStream {
   #child: ChildProcess | undefined;
   /** The driver knows the field that is an average over a second (since 530). */
   #averages = true;
+  #again = false;
   #round: SmiRow[] = [];
   #rounds: SmiRow[][] = [];
   #failure: string | undefined;
@@ -124,6 +125,10 @@ class SmiStream {
     this.#child ??= this.#start();
     if (this.#rounds.length === 0) await this.#waited(signal);
     const rounds = this.#rounds.splice(0);
+    if (rounds.length === 0 && this.#again && !signal.aborted) {
+      this.#again = false;
+      return this.next(signal);
+    }
     if (rounds.length === 0) throw new Error(this.#failure ?? 'nvidia-smi says nothing');
     return answerOf(rounds);
   }
@@ -151,7 +156,8 @@ class SmiStream {
       this.#failure = error.code === 'ENOENT' ? `${program} is not installed` : error.message;
       this.#ended();
     });
-    child.on('exit', () => this.#ended());
+    // After the last line was read.
+    child.on('close', () => this.#ended());
     child.unref();
     return child;
   }
@@ -164,7 +170,7 @@ class SmiStream {
   #line(line: string): void {
     if (/power\.draw\.average.*not a valid field/i.test(line)) {
       this.#averages = false;
-      this.#failure = 'this driver does not know power.draw.average: asked again without';
+      this.#again = true;
       return;
     }
     const row = parseSmiRow(line);

@@ -11,7 +11,7 @@ import { PolledMeter, type Source } from './polled.ts';
 import { prometheusSource } from './prometheus.ts';
 import { openRapl } from './rapl.ts';
 import { redfishSource } from './redfish.ts';
-import type { MeterConfig } from './settings.ts';
+import type { MeterConfig, sensorNames } from './settings.ts';
 
 /** Where this host has its sensors; tests have their own. */
 export interface Places {
@@ -30,7 +30,7 @@ export interface OpenOptions {
 }
 
 export type Opened = { meter: Meter } | Unavailable;
-export type SensorName = 'rapl' | 'hwmon' | 'ipmi' | 'redfish' | 'plug' | 'json' | 'mqtt' | 'prometheus';
+export type SensorName = (typeof sensorNames)[number];
 export type AcceleratorName = 'dcgm' | 'nvidia-smi' | 'hwmon';
 
 /** Without configured watts a meter of a whole machine may tell at most this, W. */

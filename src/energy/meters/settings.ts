@@ -3,9 +3,8 @@ import { z } from 'zod';
 import { curveFault, namedCurves } from './curves.ts';
 import { energyUnits, powerUnits, type SensorUnit } from './quantity.ts';
 
-/** auto: the most comprehensive sensor that answers, otherwise the estimate; off: nothing is metered (benchmarks). */
-export const meterNames = [
-  'auto',
+/** Those that measure. */
+export const sensorNames = [
   'rapl',
   'hwmon',
   'ipmi',
@@ -14,9 +13,9 @@ export const meterNames = [
   'json',
   'mqtt',
   'prometheus',
-  'cpu-time',
-  'off',
 ] as const;
+/** auto: the most comprehensive sensor that answers, otherwise the estimate; off: nothing is metered (benchmarks). */
+export const meterNames = ['auto', ...sensorNames, 'cpu-time', 'off'] as const;
 /** Those whose place is a URL. */
 export const urlMeters = ['redfish', 'plug', 'json', 'mqtt', 'prometheus'] as const;
 
@@ -179,7 +178,7 @@ export function hideSecrets(value: unknown): unknown {
   return Object.fromEntries(
     Object.entries(value).map(([name, inner]) => {
       const secret =
-        /password|token|secret|headers|apikey/i.test(name) && inner !== null && inner !== undefined;
+        /(password|token|secret|headers|apikey)$/i.test(name) && inner !== null && inner !== undefined;
       return [name, secret ? '***' : hideSecrets(inner)];
     }),
   );
