@@ -42,7 +42,7 @@ export type Claims = z.infer<typeof claimsSchema>;
 export type Verdict =
   | { valid: true; kid: string; claims: Claims }
   | { valid: false; failure: Failure; detail: string };
-export type Failure =
+type Failure =
   | 'malformed'
   | 'wrong algorithm'
   | 'unknown key'

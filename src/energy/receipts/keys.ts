@@ -4,7 +4,6 @@
  * 5.1.5), so only its wrapped form rests in the database.
  */
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
-import { calculateJwkThumbprint } from 'jose';
 import { z } from 'zod';
 import { CommonwattError } from '../../errors.ts';
 import type { Db } from '../../storage/db.ts';
@@ -111,6 +110,7 @@ async function newKey(vault: Vault, now: Date): Promise<StoredKey> {
   const { key: seed, wrapped, keyId } = await vault.newDataKey(context);
   const { x } = createPublicKey(privateKey(seed)).export({ format: 'jwk' });
   if (x === undefined) throw damaged();
+  const { calculateJwkThumbprint } = await import('jose');
   const kid = await calculateJwkThumbprint({ kty: 'OKP', crv: 'Ed25519', x });
   return { kid, x, wrapped, masterKeyId: keyId, from: now.toISOString(), until: null };
 }

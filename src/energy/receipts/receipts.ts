@@ -6,7 +6,6 @@
  * ledger says.
  */
 import { randomUUID } from 'node:crypto';
-import { CompactSign } from 'jose';
 import { CommonwattError } from '../../errors.ts';
 import { Remembered } from '../../gate/remembered.ts';
 import type { Db } from '../../storage/db.ts';
@@ -105,6 +104,8 @@ export class Receipts implements AnswerReceipts {
   async #receipt(facts: ReceiptFacts): Promise<Receipt> {
     const claims = claimsOf(facts, this.issuer, this.#now());
     const { kid, key } = this.#keys.signing;
+    // Ten megabytes that a server which signs nothing does without.
+    const { CompactSign } = await import('jose');
     const receipt = await new CompactSign(Buffer.from(JSON.stringify(claims)))
       .setProtectedHeader({ alg: 'EdDSA', kid, typ: receiptType })
       .sign(key);
