@@ -1,17 +1,21 @@
-/** What reports ask of the ledger. Sums are made by the database; an interval belongs to the window it starts in. */
-import { type Expression, type ExpressionBuilder, type SqlBool, sql } from 'kysely';
-import type { Db, Schema } from '../storage/db.ts';
+/** What reports ask of the ledger: sums of a window by head (store/window.ts), put together as a report needs them. */
+import { sql } from 'kysely';
+import type { Db } from '../storage/db.ts';
 import type { Footprint } from './energy.ts';
-import type { ReportGroup } from './reports.ts';
+import { type Head, readHeads } from './store/heads.ts';
+import type { IntervalSums } from './store/interval-sums.ts';
+import { isCall, type Sums as StoredSums } from './store/tally.ts';
+import {
+  countOnce,
+  readIntervalSums,
+  readWindow,
+  sourcesOf,
+  type Window,
+  type WindowSums,
+} from './store/window.ts';
 
-export type GroupBy = 'model' | 'tenant' | 'kind' | 'version' | 'key';
 /** Entries an organisation consumed or whose model it owns, or everything (for the operator). */
 export type Scope = { organisationId: string } | 'all';
-
-export interface Window {
-  fromMs: number;
-  toMs: number;
-}
 
 export interface Sums {
   energyJ: number;
@@ -24,114 +28,141 @@ export interface Sums {
   /** Not used: avoided by reusing answers. */
   avoidedJ: number;
   avoidedG: number;
+  /** What was reserved; null: unknown for at least one of them. */
+  allocated: Burden | null;
+  /** What requests and jobs used of it; the rest of what was reserved is waste. */
+  work: Burden;
 }
 
-type EntryBuilder = ExpressionBuilder<Schema, 'ledger_entries'>;
+export interface Burden {
+  energyJ: number;
+  carbonG: number;
+  embodiedG: number;
+}
 
-/** An inference is one entry; an explanation has one in each interval that it computed in. */
-const requestCount = sql<number>`coalesce(sum(kind = 'inference'), 0) + count(distinct case when kind in ('explanation', 'evaluation') then substr(id, 1, instr(id, '~') - 1) end)`;
+/** The ledger of a window. */
+export interface Reading {
+  window: Window;
+  sums: WindowSums;
+  heads: ReadonlyMap<number, Head>;
+}
 
-export async function readIntervals(db: Db, { fromMs, toMs }: Window) {
-  const rows = await db
-    .selectFrom('ledger_intervals')
-    .where('start_ms', '>=', fromMs)
-    .where('start_ms', '<', toMs)
-    .groupBy(['quality', 'method', 'method_version'])
-    .select(({ fn }) => [
-      'quality',
-      'method',
-      'method_version',
-      fn.countAll<number>().as('count'),
-      fn.sum<number>('energy_j').as('energy_j'),
-      fn.sum<number>('cpu_s_supplied').as('cpu_s_supplied'),
-      fn.sum<number>('cpu_s_used').as('cpu_s_used'),
-      fn.sum<number>('cpu_s_other').as('cpu_s_other'),
-      fn.sum<number>('memory_gbs_supplied').as('memory_supplied'),
-      fn.sum<number>('memory_gbs_reserved').as('memory_reserved'),
-      fn.sum<number>('memory_gbs_used').as('memory_used'),
-    ])
-    .execute();
-  const total = (pick: (row: (typeof rows)[number]) => number) =>
-    rows.reduce((sum, row) => sum + Number(pick(row)), 0);
-  const qualities: Footprint['quality'][] = rows.map(({ quality }) => quality);
+export async function readLedger(db: Db, window: Window): Promise<Reading> {
+  const sums = await readWindow(db, window);
+  return { window, sums, heads: await readHeads(db, sums.sums.keys()) };
+}
+
+export function isVisible(head: Pick<Head, 'consumer_id' | 'owner_id'>, scope: Scope): boolean {
+  return (
+    scope === 'all' || head.consumer_id === scope.organisationId || head.owner_id === scope.organisationId
+  );
+}
+
+export function isRequest(kind: string): boolean {
+  return kind === 'inference' || isCall(kind);
+}
+
+/** Sums over those heads that are visible and chosen. */
+export function sumsOf({ sums, heads }: Reading, chosen: (head: Head) => boolean): Sums {
+  const total: Sums = {
+    energyJ: 0,
+    idleShareJ: 0,
+    carbonG: 0,
+    embodiedG: 0,
+    waterL: 0,
+    cpuS: 0,
+    avoidedJ: 0,
+    avoidedG: 0,
+    allocated: { energyJ: 0, carbonG: 0, embodiedG: 0 },
+    work: { energyJ: 0, carbonG: 0, embodiedG: 0 },
+  };
+  for (const [id, stored] of sums.sums) {
+    const head = heads.get(id);
+    if (head && chosen(head)) addTo(total, stored, isRequest(head.kind) || head.kind === 'training');
+  }
+  return total;
+}
+
+function addTo(total: Sums, stored: StoredSums, isWork: boolean): void {
+  total.energyJ += stored.energy_j;
+  total.idleShareJ += stored.idle_share_j;
+  total.carbonG += stored.carbon_g;
+  total.embodiedG += stored.embodied_g;
+  total.waterL = total.waterL === null || stored.water_unknown > 0 ? null : total.waterL + stored.water_l;
+  total.cpuS += stored.cpu_s;
+  total.avoidedJ += stored.avoided_j;
+  total.avoidedG += stored.avoided_g;
+  if (stored.allocated_unknown > 0) total.allocated = null;
+  if (total.allocated) {
+    total.allocated.energyJ += stored.allocated_j;
+    total.allocated.carbonG += stored.allocated_g;
+    total.allocated.embodiedG += stored.allocated_embodied_g;
+  }
+  if (!isWork) return;
+  total.work.energyJ += stored.energy_j;
+  total.work.carbonG += stored.carbon_g;
+  total.work.embodiedG += stored.embodied_g;
+}
+
+export interface Counts {
+  /** An explanation or evaluation is one, in however many intervals and by however many models it was computed. */
+  requests: number;
+  /** Of them, those whose answers were of use. */
+  finished: number;
+  jobs: number;
+  rows: number;
+  reused: number;
+}
+
+export function countsOf({ sums, heads }: Reading, chosen: (head: Head) => boolean): Counts {
+  const counts: Counts = { requests: 0, finished: 0, jobs: 0, rows: 0, reused: 0 };
+  const jobs = new Set<string>();
+  const isChosen = (id: number) => {
+    const head = heads.get(id);
+    return head !== undefined && chosen(head);
+  };
+  const isFinished = (id: number) => {
+    const outcome = heads.get(id)?.outcome;
+    return outcome === 'finished' || outcome === 'cached';
+  };
+  for (const [id, stored] of sums.sums) {
+    const head = heads.get(id);
+    if (!head || !chosen(head)) continue;
+    counts.requests += stored.requests;
+    counts.finished += isFinished(id) ? stored.requests : 0;
+    counts.rows += stored.rows;
+    counts.reused += stored.reused;
+    if (head.kind === 'training' && head.job_id !== null) jobs.add(head.job_id);
+  }
+  counts.requests -= countOnce(sums.repeats, isChosen);
+  counts.finished -= countOnce(sums.repeats, (id) => isChosen(id) && isFinished(id));
+  counts.jobs = jobs.size;
+  return counts;
+}
+
+export async function readIntervals(db: Db, { sums: { plan } }: Reading) {
+  const rows = await readIntervalSums(db, plan);
+  const total = (pick: (row: IntervalSums) => number) => rows.reduce((sum, row) => sum + pick(row), 0);
+  const known = total((row) => row.intensity_known_j);
+  const names = (pick: (row: IntervalSums) => string) => [...new Set(rows.map(pick))].filter(Boolean);
   return {
-    count: total((row) => row.count),
+    rows,
+    count: total((row) => row.intervals),
     energyJ: total((row) => row.energy_j),
+    carbonG: total((row) => row.carbon_g),
     cpuSSupplied: total((row) => row.cpu_s_supplied),
     cpuSUsed: total((row) => row.cpu_s_used),
     cpuSOther: total((row) => row.cpu_s_other),
-    memorySupplied: total((row) => row.memory_supplied),
-    memoryReserved: total((row) => row.memory_reserved),
-    memoryUsed: total((row) => row.memory_used),
-    qualities,
-    methods: [...new Set(rows.map(({ method }) => method))],
-    methodVersions: [...new Set(rows.map(({ method_version }) => method_version))],
+    memorySupplied: total((row) => row.memory_gbs_supplied),
+    memoryReserved: total((row) => row.memory_gbs_reserved),
+    memoryUsed: total((row) => row.memory_gbs_used),
+    /** Weighted by energy; null: of no joule it is known. */
+    gPerKwh: known > 0 ? total((row) => row.intensity_j) / known : null,
+    qualities: names((row) => row.quality) as Footprint['quality'][],
+    methods: names((row) => row.method),
+    methodVersions: names((row) => row.method_version),
+    zones: names((row) => row.zone),
   };
-}
-
-/** Sums by kind and note, to be added up as the report needs them. */
-export async function readEntries(db: Db, window: Window, scope: Scope) {
-  const rows = await db
-    .selectFrom('ledger_entries')
-    .where((eb) => visible(eb, window, scope))
-    .groupBy(['kind', 'note'])
-    .select(['kind', 'note', ...summed()])
-    .execute();
-  const counts = await db
-    .selectFrom('ledger_entries')
-    .where((eb) => visible(eb, window, scope))
-    .select([
-      requestCount.as('requests'),
-      sql<number>`count(distinct case when kind = 'training' then job_id end)`.as('jobs'),
-      sql<number>`coalesce(sum(avoided_j > 0), 0)`.as('reused'),
-    ])
-    .executeTakeFirstOrThrow();
-  return {
-    requests: Number(counts.requests),
-    jobs: Number(counts.jobs),
-    reused: Number(counts.reused),
-    sums(where: (row: { kind: string; note: string | null }) => boolean): Sums {
-      const chosen = rows.filter(where);
-      const total = (pick: (row: (typeof rows)[number]) => number | null) =>
-        chosen.reduce((sum, row) => sum + Number(pick(row) ?? 0), 0);
-      return {
-        energyJ: total((row) => row.energy_j),
-        idleShareJ: total((row) => row.idle_share_j),
-        carbonG: total((row) => row.carbon_g),
-        embodiedG: total((row) => row.embodied_g),
-        waterL: chosen.some((row) => Number(row.water_unknown) > 0) ? null : total((row) => row.water_l),
-        cpuS: total((row) => row.cpu_s),
-        avoidedJ: total((row) => row.avoided_j),
-        avoidedG: total((row) => row.avoided_g),
-      };
-    },
-  };
-}
-
-export async function readGroups(db: Db, window: Window, scope: Scope, by: GroupBy): Promise<ReportGroup[]> {
-  const rows = await db
-    .selectFrom('ledger_entries')
-    .where((eb) => visible(eb, window, scope))
-    .groupBy(sql`1`)
-    .select([
-      groupKey(by, scope).as('key'),
-      requestCount.as('requests'),
-      sql<number>`sum("rows")`.as('row_count'),
-      ...summed(),
-    ])
-    .orderBy('energy_j', 'desc')
-    .execute();
-  return rows.map((row) => ({
-    key: row.key,
-    requests: Number(row.requests),
-    rows: Number(row.row_count),
-    energyWh: row.energy_j / 3600,
-    idleShareWh: row.idle_share_j / 3600,
-    carbonGCo2e: row.carbon_g,
-    waterL: Number(row.water_unknown) > 0 ? null : row.water_l,
-    embodiedGCo2e: row.embodied_g,
-    cpuSeconds: row.cpu_s,
-  }));
 }
 
 export interface TenantUse {
@@ -142,78 +173,43 @@ export interface TenantUse {
   modelIds: string[];
 }
 
-export async function readTenants(db: Db, window: Window): Promise<TenantUse[]> {
-  const rows = await db
-    .selectFrom('ledger_entries')
-    .where((eb) => visible(eb, window, 'all'))
-    .where('kind', 'in', ['inference', 'explanation', 'evaluation'])
-    .where('consumer_id', 'is not', null)
-    .groupBy('consumer_id')
-    .select([
-      sql<string>`consumer_id`.as('id'),
-      sql<number>`sum(cpu_s)`.as('cpu_s'),
-      sql<number>`count(distinct at_ms / 3600000)`.as('hours'),
-      sql<string>`json_group_array(distinct model_id)`.as('models'),
-    ])
-    .execute();
-  return rows.map(({ id, cpu_s, hours, models }) => {
-    const ids: unknown = JSON.parse(models);
-    return {
-      id,
-      cpuS: cpu_s,
-      hours: Number(hours),
-      modelIds: Array.isArray(ids) ? ids.filter((model) => typeof model === 'string') : [],
-    };
-  });
-}
-
-function visible(eb: EntryBuilder, { fromMs, toMs }: Window, scope: Scope): Expression<SqlBool> {
-  const inWindow = eb(
-    'interval_id',
-    'in',
-    eb
-      .selectFrom('ledger_intervals')
-      .where('start_ms', '>=', fromMs)
-      .where('start_ms', '<', toMs)
-      .select('ledger_intervals.id'),
-  );
-  if (scope === 'all') return inWindow;
-  return eb.and([
-    inWindow,
-    eb.or([eb('consumer_id', '=', scope.organisationId), eb('owner_id', '=', scope.organisationId)]),
-  ]);
-}
-
-function summed() {
-  return [
-    sql<number>`sum(energy_j)`.as('energy_j'),
-    sql<number>`sum(idle_share_j)`.as('idle_share_j'),
-    sql<number>`sum(carbon_g)`.as('carbon_g'),
-    sql<number>`sum(embodied_g)`.as('embodied_g'),
-    sql<number | null>`sum(water_l)`.as('water_l'),
-    sql<number>`sum(water_l is null)`.as('water_unknown'),
-    sql<number>`sum(cpu_s)`.as('cpu_s'),
-    sql<number>`sum(avoided_j)`.as('avoided_j'),
-    sql<number>`sum(avoided_g)`.as('avoided_g'),
-  ] as const;
-}
-
-/** An owner sees which organisations used its model, never by which of their keys. */
-function groupKey(by: GroupBy, scope: Scope) {
-  const other = sql`case when note is null then kind else kind || ': ' || note end`;
-  switch (by) {
-    case 'kind':
-      return sql<string>`kind`;
-    case 'model':
-      return sql<string>`coalesce(model, ${other})`;
-    case 'version':
-      return sql<string>`coalesce(model || ':' || version, ${other})`;
-    case 'tenant':
-      return sql<string>`coalesce(consumer, ${other})`;
-    case 'key':
-      return scope === 'all'
-        ? sql<string>`coalesce(key_id, ${other})`
-        : sql<string>`case when consumer_id = ${scope.organisationId} then coalesce(key_id, ${other})
-            else coalesce(consumer, ${other}) end`;
+export async function readTenants(db: Db, { sums, heads }: Reading): Promise<TenantUse[]> {
+  const tenants = new Map<string, { cpuS: number; hours: Set<number>; modelIds: Set<string> }>();
+  const tenantOf = (head: Head | undefined) => {
+    if (!head || head.consumer_id === null || !isRequest(head.kind)) return undefined;
+    const known = tenants.get(head.consumer_id) ?? { cpuS: 0, hours: new Set(), modelIds: new Set() };
+    tenants.set(head.consumer_id, known);
+    return known;
+  };
+  for (const [id, stored] of sums.sums) {
+    const head = heads.get(id);
+    const tenant = tenantOf(head);
+    if (!tenant) continue;
+    tenant.cpuS += stored.cpu_s;
+    if (head?.model_id) tenant.modelIds.add(head.model_id);
   }
+  const sources = sourcesOf(sums.plan);
+  for (const { table, column, from, to } of sources) {
+    const { rows } = await sql<{ at: number; head: number; hours: number }>`
+      select ${sql.ref(column)} as at, head, ${column === 'day' ? sql.ref('hours') : sql.lit(1)} as hours
+      from ${sql.table(table)} where ${sql.ref(column)} >= ${from} and ${sql.ref(column)} < ${to}`.execute(
+      db,
+    );
+    for (const { at, head, hours } of rows) {
+      const tenant = tenantOf(heads.get(head));
+      if (!tenant) continue;
+      if (column === 'hour') tenant.hours.add(at);
+      else for (let hour = 0; hour < 24; hour++) if (hours & (1 << hour)) tenant.hours.add(at * 24 + hour);
+    }
+  }
+  for (const [index, edge] of sums.edges.entries()) {
+    const hour = Math.floor((sums.plan.edges[index]?.fromMs ?? 0) / 3_600_000);
+    for (const head of edge.keys()) tenantOf(heads.get(head))?.hours.add(hour);
+  }
+  return [...tenants].map(([id, { cpuS, hours, modelIds }]) => ({
+    id,
+    cpuS,
+    hours: hours.size,
+    modelIds: [...modelIds],
+  }));
 }

@@ -15,33 +15,39 @@ import {
   rur,
 } from './impact.ts';
 import {
+  checkGroups,
   type GroupBy,
-  readEntries,
+  type Percentiles,
+  percentilesOf,
+  type ReportGroup,
   readGroups,
+  type WireBurden,
+  wasteOf,
+  wireBurden,
+} from './report-groups.ts';
+import {
+  countsOf,
+  isRequest,
+  isVisible,
+  type Reading,
   readIntervals,
+  readLedger,
   readTenants,
   type Scope,
-  type Sums,
+  sumsOf,
 } from './report-queries.ts';
 import { type SharingReport, sharingReport } from './sharing-report.ts';
+import type { Head } from './store/heads.ts';
+import { Histogram } from './store/histogram.ts';
+import { inSnapshot } from './store/snapshot.ts';
+import { hourMs } from './store/tally.ts';
+import { mergeHistograms } from './store/window.ts';
 
 export interface ReportQuery {
   from: Date;
   to: Date;
-  groupBy: GroupBy;
+  groupBy: readonly GroupBy[];
   scope: Scope;
-}
-
-export interface ReportGroup {
-  key: string;
-  requests: number;
-  rows: number;
-  energyWh: number;
-  idleShareWh: number;
-  carbonGCo2e: number;
-  waterL: number | null;
-  embodiedGCo2e: number;
-  cpuSeconds: number;
 }
 
 /** `ImpactReport` of docs/api.md. A figure that is null has its reason in `unknown`. */
@@ -60,7 +66,14 @@ export interface ImpactReport {
     waterL: number | null;
     embodiedGCo2e: number;
     requests: number;
+    /** Of them, those whose answers were of use. */
+    finished: number;
     jobs: number;
+    /** What was reserved, and what of it requests and jobs did not use; null: not known of everything. */
+    allocated: WireBurden | null;
+    waste: WireBurden | null;
+    /** Of single inferences, to 1 %. */
+    whPerRequest: Percentiles | null;
   };
   /** What answering from earlier or joined computations spared; in no other figure. Always estimated. */
   avoided: { requests: number; energyWh: number; carbonGCo2e: number; quality: 'estimated' };
@@ -103,15 +116,20 @@ export interface ReportHost {
   methodVersion: string;
   /** Bytes that replicas of a model hold, by its id. */
   memoryOfModels: Readonly<Record<string, number>>;
+  /** Is the energy per request to be trusted yet? By model id. */
+  settling?: Readonly<Record<string, { settled: boolean }>>;
 }
 
 /** W per GB of memory, Cloud Carbon Footprint (.000392 kWh per GB·h); only weighs memory against CPUs. */
 const memoryWattsPerGb = 0.392;
 const qualities = ['measured', 'estimated', 'assumed'] as const;
 
-/** Throws INVALID_REQUEST for a window that ends before it begins. */
-export function checkWindow({ from, to }: Pick<ReportQuery, 'from' | 'to'>): void {
-  if (to.getTime() > from.getTime()) return;
+/** Throws INVALID_REQUEST for a window that ends before it begins, and for groups that cannot be. */
+export function checkWindow({ from, to, groupBy }: Pick<ReportQuery, 'from' | 'to' | 'groupBy'>): void {
+  if (to.getTime() > from.getTime()) {
+    checkGroups(groupBy, { fromMs: from.getTime(), toMs: to.getTime() });
+    return;
+  }
   throw new CommonwattError('INVALID_REQUEST', 'the window of the report ends before it begins', {
     where: 'from, to',
     hint: 'give `from` and `to` as ISO 8601 times with from before to',
@@ -119,19 +137,31 @@ export function checkWindow({ from, to }: Pick<ReportQuery, 'from' | 'to'>): voi
 }
 
 /** The figures of a window that `checkWindow` lets pass. */
-export async function impactReport(db: Db, host: ReportHost, query: ReportQuery): Promise<ImpactReport> {
-  const window = { fromMs: query.from.getTime(), toMs: query.to.getTime() };
-  const intervals = await readIntervals(db, window);
-  const platform = await readEntries(db, window, 'all');
-  const scoped = query.scope === 'all' ? platform : await readEntries(db, window, query.scope);
-  const groups = await readGroups(db, window, query.scope, query.groupBy);
-  const tenants = await readTenants(db, window);
+export function impactReport(db: Db, host: ReportHost, query: ReportQuery): Promise<ImpactReport> {
+  return inSnapshot(db, (snapshot) => reportOf(snapshot, host, query));
+}
+
+async function reportOf(db: Db, given: ReportHost, query: ReportQuery): Promise<ImpactReport> {
+  const reading = await readLedger(db, { fromMs: query.from.getTime(), toMs: query.to.getTime() });
+  const intervals = await readIntervals(db, reading);
+  const host = withIntensity(given, intervals.gPerKwh);
+  const groups = await readGroups(db, reading, {
+    scope: query.scope,
+    groupBy: query.groupBy,
+    settled: (modelId) => host.settling?.[modelId]?.settled ?? null,
+  });
+  const tenants = await readTenants(db, reading);
+  const percentiles = await percentilesIn(db, reading, query.scope);
   const { basis } = host;
 
-  const total = platform.sums(() => true);
-  const served = platform.sums(({ kind, note }) => kind !== 'training' && note !== 'other processes');
-  const own = scoped.sums(() => true);
-  const requestsOnly = scoped.sums(({ kind }) => isRequest(kind));
+  const isOwn = (head: Head) => isVisible(head, query.scope);
+  const total = sumsOf(reading, () => true);
+  const served = sumsOf(reading, ({ kind, note }) => kind !== 'training' && note !== 'other processes');
+  const own = sumsOf(reading, isOwn);
+  const requestsOnly = sumsOf(reading, (head) => isOwn(head) && isRequest(head.kind));
+  const platform = countsOf(reading, () => true);
+  const scoped = countsOf(reading, isOwn);
+  const waste = wasteOf(own);
   const windowH = intervals.cpuSSupplied / host.cpuCount / 3600;
   const embodiedGPerH = embodiedShare(basis.embodied.grams, basis.embodied.lifeYears, 3600);
   const busyS = intervals.cpuSUsed + intervals.cpuSOther;
@@ -170,6 +200,13 @@ export async function impactReport(db: Db, host: ReportHost, query: ReportQuery)
   }
   if (perHourAtFull === 0) unknown.operatingPoint = 'no request was computed in this window';
   if (intervals.count === 0) unknown.rur = 'nothing was metered in this window';
+  if (percentiles === null)
+    unknown.whPerRequest =
+      scoped.requests === 0
+        ? 'there was no request in this window'
+        : 'not all inferences of this window were counted by size';
+  if (own.allocated === null)
+    unknown.allocated = unknown.waste = 'part of this window was booked before what is reserved was kept';
 
   return {
     from: query.from.toISOString(),
@@ -177,7 +214,7 @@ export async function impactReport(db: Db, host: ReportHost, query: ReportQuery)
     quality: qualities[Math.max(-1, ...intervals.qualities.map((q) => qualities.indexOf(q)))] ?? host.quality,
     method: intervals.methods.join(' + ') || host.method,
     methodVersion: intervals.methodVersions.join(' + ') || host.methodVersion,
-    zone: basis.intensity.zone,
+    zone: intervals.zones.join(' + ') || basis.intensity.zone,
     intensityGPerKwh: {
       value: basis.intensity.value,
       source: basis.intensity.source,
@@ -190,7 +227,11 @@ export async function impactReport(db: Db, host: ReportHost, query: ReportQuery)
       waterL: own.waterL,
       embodiedGCo2e: own.embodiedG,
       requests: scoped.requests,
+      finished: scoped.finished,
       jobs: scoped.jobs,
+      allocated: own.allocated && wireBurden(own.allocated),
+      waste: waste && wireBurden(waste),
+      whPerRequest: percentiles,
     },
     avoided: {
       requests: scoped.reused,
@@ -203,7 +244,7 @@ export async function impactReport(db: Db, host: ReportHost, query: ReportQuery)
       memoryGbSeconds: intervals.memorySupplied,
       energyWh: intervals.energyJ / 3600,
     },
-    split: splitOf(platform, intervals.energyJ),
+    split: splitOf(reading, intervals.energyJ),
     rur: {
       headline: headlineRur([
         { rur: cpu.usedOverSupplied, weight: weights.cpu },
@@ -236,20 +277,13 @@ export async function impactReport(db: Db, host: ReportHost, query: ReportQuery)
     }),
     groups,
     unknown,
-    notes: notesOf(host, query.scope),
+    notes: [...notesOf(host, query.scope), ...roundingNotes(reading)],
   };
 }
 
-function isRequest(kind: string): boolean {
-  return kind === 'inference' || kind === 'explanation' || kind === 'evaluation';
-}
-
-function splitOf(
-  platform: { sums(where: (row: { kind: string; note: string | null }) => boolean): Sums },
-  meterJ: number,
-) {
-  const wh = (where: (kind: string) => boolean) => platform.sums(({ kind }) => where(kind)).energyJ / 3600;
-  const entriesJ = platform.sums(() => true).energyJ;
+function splitOf(reading: Reading, meterJ: number) {
+  const wh = (where: (kind: string) => boolean) => sumsOf(reading, ({ kind }) => where(kind)).energyJ / 3600;
+  const entriesJ = sumsOf(reading, () => true).energyJ;
   return {
     requestsWh: wh(isRequest),
     jobsWh: wh((kind) => kind === 'training'),
@@ -259,6 +293,28 @@ function splitOf(
     meterWh: meterJ / 3600,
     residualRatio: meterJ > 0 ? Math.abs(entriesJ - meterJ) / meterJ : 0,
   };
+}
+
+/** What the electricity of the window caused, instead of what it causes now. */
+function withIntensity(host: ReportHost, gPerKwh: number | null): ReportHost {
+  if (gPerKwh === null) return host;
+  const { basis } = host;
+  return { ...host, basis: { ...basis, intensity: { ...basis.intensity, value: gPerKwh } } };
+}
+
+function roundingNotes({ sums }: Reading): string[] {
+  return sums.plan.rounded.map((hour) => {
+    const start = new Date(hour * hourMs).toISOString();
+    return `the lines of the hour from ${start} were dropped: it is counted whole or not at all`;
+  });
+}
+
+/** Null when there was no inference, or not all were counted when they were booked. */
+async function percentilesIn(db: Db, reading: Reading, scope: Scope): Promise<Percentiles | null> {
+  const isCounted = (head: Head | undefined) => head?.kind === 'inference' && isVisible(head, scope);
+  const histogram = new Histogram();
+  await mergeHistograms(db, reading.sums, (id) => (isCounted(reading.heads.get(id)) ? histogram : undefined));
+  return histogram.total === countsOf(reading, isCounted).requests ? percentilesOf(histogram) : null;
 }
 
 /** ω in proportion to the impact of each resource at full load, PUE·I·Pmax + M, in g/h; they sum to 1. */

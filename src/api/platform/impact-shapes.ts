@@ -1,5 +1,6 @@
 /** `ImpactReport` of docs/api.md; what each figure means is in docs/accounting.md. */
 import { z } from 'zod';
+import { groupNames } from '../../energy/report-groups.ts';
 
 const figure = z.number().nullable();
 const quality = z.enum(['measured', 'estimated', 'assumed']);
@@ -8,6 +9,14 @@ const utilisation = z.object({
   usedOverReserved: figure,
   reservedOverSupplied: figure,
 });
+
+const burden = z.object({ energyWh: figure, carbonGCo2e: figure, embodiedGCo2e: figure }).nullable();
+const allocated = burden.describe('what was reserved');
+const waste = burden.describe('what was reserved and neither requests nor jobs used');
+const percentiles = z
+  .object({ p50: figure, p90: figure, p99: figure })
+  .nullable()
+  .describe('of single inferences, to 1 %');
 
 const curvePoint = z.object({ utilisation: z.number(), gCo2ePerRequest: z.number() });
 
@@ -26,7 +35,11 @@ export const impactReportSchema = z.object({
     waterL: figure,
     embodiedGCo2e: figure,
     requests: z.int(),
+    finished: z.int().describe('requests whose answers were of use'),
     jobs: z.int(),
+    allocated,
+    waste,
+    whPerRequest: percentiles,
   }),
   avoided: z
     .object({ requests: z.int(), energyWh: figure, carbonGCo2e: figure, quality })
@@ -80,7 +93,9 @@ export const impactReportSchema = z.object({
   groups: z.array(
     z.object({
       key: z.string(),
+      by: z.partialRecord(z.enum(groupNames), z.string()).describe('what the group has in common'),
       requests: z.int(),
+      finished: z.int(),
       rows: z.int(),
       energyWh: figure,
       idleShareWh: figure,
@@ -88,6 +103,10 @@ export const impactReportSchema = z.object({
       waterL: figure,
       embodiedGCo2e: figure,
       cpuSeconds: figure,
+      allocated,
+      waste,
+      whPerRequest: percentiles,
+      settled: z.boolean().nullable().describe('is the energy per request of its model to be trusted yet'),
     }),
   ),
   unknown: z.record(z.string(), z.string()).describe('why a figure is null'),

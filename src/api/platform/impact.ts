@@ -1,5 +1,6 @@
 /** What was used, what it caused, and what sharing changed. */
 import { z } from 'zod';
+import { groupNames } from '../../energy/report-groups.ts';
 import { CommonwattError } from '../../errors.ts';
 import { principalOf } from '../guard.ts';
 import type { House, PlatformApp } from './house.ts';
@@ -7,6 +8,13 @@ import { impactReportSchema } from './impact-shapes.ts';
 import { timeSchema } from './schemas.ts';
 
 const dayMs = 24 * 3600 * 1000;
+
+const groupBySchema = z
+  .string()
+  .default('model')
+  .transform((text) => text.split(','))
+  .pipe(z.array(z.enum(groupNames)).min(1).max(4))
+  .describe(`one or several of ${groupNames.join(', ')}, with commas between them`);
 
 export function impactRoutes(app: PlatformApp, { energy }: Pick<House, 'energy'>): void {
   app.get(
@@ -21,7 +29,7 @@ export function impactRoutes(app: PlatformApp, { energy }: Pick<House, 'energy'>
         querystring: z.strictObject({
           from: timeSchema.optional(),
           to: timeSchema.optional(),
-          group_by: z.enum(['model', 'tenant', 'kind', 'version', 'key']).default('model'),
+          group_by: groupBySchema,
         }),
         response: { 200: impactReportSchema },
       },
