@@ -15,8 +15,7 @@ export async function checkGrid({ energy }: Config, env: NodeJS.ProcessEnv): Pro
     await grid.refresh();
     const problems = grid.sources().flatMap(({ problem }) => problem ?? []);
     await grid.stop();
-    const now = Date.now();
-    const message = gridLine(grid.over(now, now)).replace(/^grid: /, '');
+    const message = gridLine(grid.current()).replace(/^grid: /, '');
     if (problems.length > 0) return { check, state: 'note', message, hint: problems.join('; ') };
     if (grid.sources().length > 1) return { check, state: 'ok', message };
     return { check, state: 'note', message, hint: closer(energy.zone) };

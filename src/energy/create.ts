@@ -195,7 +195,7 @@ class MeteredEnergy implements Energy {
       ...(metering?.lines ?? ['energy: the meter is chosen at the start']),
       ...(basis
         ? [
-            gridLine(this.#started?.grid.over(Date.now(), Date.now()) ?? basis.intensity),
+            gridLine(this.#started?.grid.current() ?? basis.intensity),
             `PUE ${basis.pue.value}${basis.pue.assumed ? ', assumed' : ''}`,
           ]
         : []),

@@ -66,7 +66,7 @@ export function gridRoutes(app: PlatformApp, { energy }: Pick<House, 'energy'>):
 function gridJson(grid: Grid, nowMs: number, aheadMs: number, isOperator: boolean) {
   return {
     zone: grid.zone,
-    current: currentJson(grid.over(nowMs, nowMs)),
+    current: currentJson(grid.current()),
     forecast: grid.forecast(nowMs, nowMs + aheadMs).map(slotJson),
     sources: grid.sources().map((source) => sourceJson(source, isOperator)),
   };

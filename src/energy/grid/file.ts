@@ -4,6 +4,7 @@
  * their zone. Lines may be in any order and at any step; it is read again when it has changed.
  */
 import { readFile, stat } from 'node:fs/promises';
+import { basename } from 'node:path';
 import { parse } from 'csv-parse/sync';
 import { z } from 'zod';
 import { CommonwattError } from '../../errors.ts';
@@ -34,11 +35,12 @@ interface Row {
 export function gridFile({ path, zone, kind, scope }: FileOptions): GridSource {
   let known: { stamp: string; points: GridPoint[] } | undefined;
   return {
-    name: `file ${path}`,
+    // Callers see it; where files lie on this machine is not their business.
+    name: `file ${basename(path)}`,
     zone,
     kind,
     scope,
-    description: `time series of ${path}`,
+    description: `time series ${basename(path)}`,
     everyMs: 60_000,
     local: true,
     async read() {

@@ -40,6 +40,8 @@ export interface Grid extends GridSignal {
   stop(): Promise<void>;
   /** Asks every source now, except those that asked for patience. Never throws: see `sources`. */
   refresh(): Promise<void>;
+  /** As it is now. */
+  current(): Intensity;
   /** What is expected, clipped to the time asked for; where nothing is known there is no slot. */
   forecast(fromMs: number, toMs: number): ForecastSlot[];
   sources(): SourceState[];
@@ -97,6 +99,7 @@ export async function openGridSignal(config: Config['energy'], options: GridOpti
     },
     refresh: () => askAll(true),
     over: (startMs, endMs) => layers.over(startMs, endMs),
+    current: () => layers.over(now(), now()),
     forecast: (fromMs, toMs) => layers.known(fromMs, toMs),
     sources: () => [...feeds.map(stateOf), yearlyState(yearly)],
   };
