@@ -48,6 +48,7 @@ export class KeyRing {
   readonly #db: Db;
   readonly #vault: Vault;
   #stored: Stored;
+  #rotated: Promise<unknown> = Promise.resolve();
   signing: SigningKey;
 
   private constructor(db: Db, vault: Vault, stored: Stored, signing: SigningKey) {
@@ -87,8 +88,14 @@ export class KeyRing {
     }));
   }
 
-  /** From now on another key signs. */
-  async rotate(now: Date): Promise<string> {
+  /** From now on another key signs. One rotation after another: none may overwrite the key of another. */
+  rotate(now: Date): Promise<string> {
+    const rotated = this.#rotated.then(() => this.#rotate(now));
+    this.#rotated = rotated.catch(() => {});
+    return rotated;
+  }
+
+  async #rotate(now: Date): Promise<string> {
     const next = await newKey(this.#vault, now);
     const keys = this.#stored.keys.map((key) => ({ ...key, until: key.until ?? now.toISOString() }));
     const stored = { ...this.#stored, keys: [...keys, next] };

@@ -278,6 +278,9 @@ describe('keys', () => {
       detail: expect.stringContaining('was replaced'),
     });
     expect((await open()).publicKeys()).toEqual(keys);
+    // Two at once: neither key is lost.
+    const both = await Promise.all([receipts.rotate(), receipts.rotate()]);
+    expect(receipts.publicKeys().keys.map((key) => key.kid)).toEqual([first?.kid, kid, ...both]);
   });
 
   it('name the installation where the operator names no issuer', async () => {
