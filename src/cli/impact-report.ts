@@ -11,6 +11,7 @@ export function impactLines(report: ImpactReport): string[] {
     'Consumption',
     `  ${showEnergy(consumption.energyWh)}, ${showCarbon(consumption.carbonGCo2e)}, embodied ${showCarbon(consumption.embodiedGCo2e)}, water ${showWater(consumption.waterL)}`,
     `  ${consumption.requests} requests, ${consumption.jobs} jobs`,
+    ...reservedLines(consumption),
     ...(avoided.requests > 0
       ? [
           `  avoided by using answers again (${avoided.quality}): ${showEnergy(avoided.energyWh)}, ${showCarbon(avoided.carbonGCo2e)}, ${avoided.requests} requests`,
@@ -40,6 +41,21 @@ export function impactLines(report: ImpactReport): string[] {
     ...groupLines(report),
     ...Object.entries(report.unknown).map(([field, why]) => `unknown: ${field}: ${why}`),
     ...report.notes.map((note) => `note: ${note}`),
+  ];
+}
+
+function reservedLines({ allocated, waste, whPerRequest }: ImpactReport['consumption']): string[] {
+  return [
+    ...(allocated && waste
+      ? [
+          `  reserved ${showEnergy(allocated.energyWh)}, ${showCarbon(allocated.carbonGCo2e)}; of it neither requests nor jobs used ${showEnergy(waste.energyWh)}, ${showCarbon(waste.carbonGCo2e)}`,
+        ]
+      : []),
+    ...(whPerRequest
+      ? [
+          `  an inference: half of them up to ${showEnergy(whPerRequest.p50)}, 90 % ${showEnergy(whPerRequest.p90)}, 99 % ${showEnergy(whPerRequest.p99)}`,
+        ]
+      : []),
   ];
 }
 

@@ -140,7 +140,18 @@ it('the report shows a loss as a loss, names its baseline, and gives the reason 
     zone: 'WORLD',
     intensityGPerKwh: { value: 480, source: 'Ember', kind: 'average' },
     pue: { value: 1, assumed: true },
-    consumption: { energyWh: 4, carbonGCo2e: 2, waterL: null, embodiedGCo2e: 1, requests: 3, jobs: 1 },
+    consumption: {
+      energyWh: 4,
+      carbonGCo2e: 2,
+      waterL: null,
+      embodiedGCo2e: 1,
+      requests: 3,
+      finished: 3,
+      jobs: 1,
+      allocated: { energyWh: 4, carbonGCo2e: 2, embodiedGCo2e: 1 },
+      waste: { energyWh: 3, carbonGCo2e: 1.5, embodiedGCo2e: 0.5 },
+      whPerRequest: { p50: 0.1, p90: 0.2, p99: 0.2 },
+    },
     avoided: { requests: 2, energyWh: 0.25, carbonGCo2e: 0.125, quality: 'estimated' },
     supply: { cpuSeconds: 7200, memoryGbSeconds: 100, energyWh: 4 },
     split: {
@@ -191,6 +202,7 @@ it('the report shows a loss as a loss, names its baseline, and gives the reason 
   expect(text).toContain('costs 1.5 gCO2e (-300.0 %; 5–95 %: -400.0 % … -200.0 %) against B3, right-sized');
   expect(text).toContain('idle          3 Wh');
   expect(text).toContain('avoided by using answers again (estimated): 900 J, 125 mgCO2e, 2 requests');
+  expect(text).toContain('reserved 4 Wh, 2 gCO2e; of it neither requests nor jobs used 3 Wh, 1.5 gCO2e');
   expect(text).toContain('unknown: waterL: no WUE is configured');
   expect(text).toContain('PUE 1 (assumed)');
   expect(text).toContain('costs 800 mgCO2e at 10.0 % use of its CPUs, and would cost 100 mgCO2e at full use');

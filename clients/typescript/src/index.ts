@@ -154,12 +154,12 @@ export class Commonwatt {
 
   /** Consumption, supply, RUR, impact per request and sharing against everyone running their own. */
   impact(
-    query: { from?: string; to?: string; groupBy?: GroupBy } = {},
+    query: { from?: string; to?: string; groupBy?: GroupBy | readonly GroupBy[] } = {},
     options?: CallOptions,
   ): Promise<ImpactReport> {
     return this.#transport.json('GET', '/api/v1/impact', {
       ...options,
-      query: { from: query.from, to: query.to, group_by: query.groupBy },
+      query: { from: query.from, to: query.to, group_by: query.groupBy?.toString() },
     });
   }
 }

@@ -448,7 +448,13 @@ export interface ImpactReport {
     waterL: Figure;
     embodiedGCo2e: Figure;
     requests: number;
+    /** Of them, those whose answers were of use. */
+    finished: number;
     jobs: number;
+    /** What was reserved, and what of it neither requests nor jobs used. */
+    allocated: Burden | null;
+    waste: Burden | null;
+    whPerRequest: Percentiles | null;
   };
   /** Spared by using answers again; estimated, in no sum of what was used. */
   avoided: { requests: number; energyWh: Figure; carbonGCo2e: Figure; quality: Quality };
@@ -490,7 +496,9 @@ export interface ImpactReport {
   };
   groups: {
     key: string;
+    by: Partial<Record<GroupBy, string>>;
     requests: number;
+    finished: number;
     rows: number;
     energyWh: Figure;
     idleShareWh: Figure;
@@ -498,12 +506,44 @@ export interface ImpactReport {
     waterL: Figure;
     embodiedGCo2e: Figure;
     cpuSeconds: Figure;
+    allocated: Burden | null;
+    waste: Burden | null;
+    whPerRequest: Percentiles | null;
+    /** Is the energy per request of its model to be trusted yet? */
+    settled: boolean | null;
   }[];
   unknown: Record<string, string>;
   notes: string[];
 }
 
-export type GroupBy = 'model' | 'tenant' | 'kind' | 'version' | 'key';
+export type GroupBy =
+  | 'model'
+  | 'tenant'
+  | 'kind'
+  | 'version'
+  | 'key'
+  | 'member'
+  | 'runner'
+  | 'node'
+  | 'owner'
+  | 'job'
+  | 'outcome'
+  | 'hour'
+  | 'day'
+  | 'month';
+
+export interface Burden {
+  energyWh: Figure;
+  carbonGCo2e: Figure;
+  embodiedGCo2e: Figure;
+}
+
+/** Of single inferences, Wh, to 1 %. */
+export interface Percentiles {
+  p50: Figure;
+  p90: Figure;
+  p99: Figure;
+}
 
 /** What the server is made of, for its operator. */
 export interface ServerFacts {
