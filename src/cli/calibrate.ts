@@ -5,6 +5,7 @@ import { Host } from '../energy/host.ts';
 import { architectureOf, processorName } from '../energy/meters/architectures.ts';
 import {
   type Calibration,
+  endsAt,
   fitCurve,
   leaveOneOutError,
   type MeasuredPoint,
@@ -217,6 +218,8 @@ function linesOf(
   file: string | null,
   { energy }: Config,
 ): string[] {
+  const seen = points.map(({ utilisation }) => utilisation);
+  const [seenFrom, seenTo] = [Math.min(...seen), Math.max(...seen)];
   const configured = energy.idleW !== null || energy.maxW !== null || energy.curve !== null;
   return [
     `by ${sensor}, which covers ${covers === 'cpu' ? 'the CPU only' : covers === 'wall' ? 'everything at the wall' : 'the machine'}:`,
@@ -233,6 +236,11 @@ function linesOf(
       ? 'error after: cannot be tried with two loads'
       : `error after, each load told from the others: ${percent(error.after)}`,
     `stated from now on: ±${percent(error.stated)}`,
+    ...(seenFrom > endsAt.low || seenTo < endsAt.high
+      ? [
+          `the host was only seen from ${percent(seenFrom)} to ${percent(seenTo)} busy: calibrate again when it is quiet`,
+        ]
+      : []),
     ...(platformFactor === null
       ? []
       : [

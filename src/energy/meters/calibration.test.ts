@@ -167,6 +167,17 @@ describe('a calibration', () => {
     expect(() => fitCurve(two.slice(1))).toThrow('two loads or more');
   });
 
+  it('does not claim to know the ends of a host that was never idle', () => {
+    const busy = pointsOf([
+      [0.5, 62],
+      [0.6, 66],
+      [0.77, 72],
+      [1, 80],
+    ]);
+    expect(leaveOneOutError(busy)).toBeLessThan(0.05);
+    expect(statedError(busy, 0.03)).toBeCloseTo(0.4, 12);
+  });
+
   it('tries each inner point from its neighbours', () => {
     // At .5 the line from 10 to 50 W tells 30 W; 36 W were measured.
     expect(

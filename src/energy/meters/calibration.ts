@@ -20,6 +20,8 @@ export interface MeasuredPoint {
 
 /** Two points were seen to be off by 12 to 37 % on average (three measured processors); one cannot try them out. */
 const twoPointError = 0.37;
+/** A host is calibrated when it was seen nearly idle and nearly full. */
+export const endsAt = { low: 0.1, high: 0.9 } as const;
 /** Loads differ in what they compute, which no calibration with one load can see. */
 const smallestError = 0.05;
 
@@ -99,9 +101,12 @@ export function leaveOneOutError(points: readonly MeasuredPoint[]): number | nul
   return off / inner.reduce((sum, { watts }) => sum + watts, 0);
 }
 
-/** What a calibrated estimate states: the tried error and the sensor's own. */
+/** What a calibrated estimate states: the tried error and the sensor's own. Ends that were not measured are guesses. */
 export function statedError(points: readonly MeasuredPoint[], sensorUncertainty: number): number {
-  const tried = leaveOneOutError(points) ?? twoPointError;
+  const measured = points.map(({ utilisation }) => utilisation);
+  const whole = Math.min(...measured) <= endsAt.low && Math.max(...measured) >= endsAt.high;
+  const inner = leaveOneOutError(points) ?? twoPointError;
+  const tried = whole ? inner : Math.max(inner, twoPointError);
   return Math.max(smallestError, tried) + sensorUncertainty;
 }
 

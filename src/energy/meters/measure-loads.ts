@@ -44,7 +44,11 @@ const longestWaitS = 90;
 /** Part of all CPUs that are busy without us, over some seconds. */
 export async function quietness(
   cpu: () => HostCpu,
-  { seconds = 3, pause = sleep, clock = () => performance.now() / 1000 } = {},
+  {
+    seconds = 3,
+    pause = sleep,
+    clock = () => performance.now() / 1000,
+  }: Partial<Pick<MeasureOptions, 'seconds' | 'pause' | 'clock'>> = {},
 ): Promise<number> {
   const [before, began] = [cpu(), clock()];
   await pause(seconds * 1000);
