@@ -77,6 +77,15 @@ describe('the client', () => {
     await expect(cw.whoami()).rejects.toMatchObject({ code: 'NOT_COMMONWATT' });
   });
 
+  it('says why it knows no impact of an answer that carries none', async () => {
+    answers = [{ body: JSON.stringify({ model_name: 'acme--digits', model_version: '3', outputs: [] }) }];
+    const { usage } = await cw.infer('acme/digits', { inputs: [] });
+    expect(usage.impact).toMatchObject({
+      energyWh: null,
+      unknown: { energyWh: expect.stringContaining('answers.forms') },
+    });
+  });
+
   it('says that a server cannot be reached, and how to start one', async () => {
     const nobody = new Commonwatt({ baseUrl: 'http://127.0.0.1:1', apiKey: 'x' });
     await expect(nobody.whoami()).rejects.toMatchObject({

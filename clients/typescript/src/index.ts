@@ -16,6 +16,7 @@ import type {
   ExplainRequest,
   GateConfig,
   GroupBy,
+  Impact,
   ImpactReport,
   InferAnswer,
   InferRequest,
@@ -31,6 +32,28 @@ import { type WorkResources, workResources } from './work.ts';
 export type * from './shapes.ts';
 export { type Bytes, type CallOptions, type ClientOptions, CommonwattApiError } from './transport.ts';
 export type { JobWait } from './work.ts';
+
+const why = "this server's answers do not carry `usage.impact` (its setting `answers.forms`)";
+
+/** Nothing is known of it here: the ledger has it. */
+const notCarried: Impact = {
+  energyWh: null,
+  dynamicWh: null,
+  idleShareWh: null,
+  carbonGCo2e: null,
+  waterL: null,
+  embodiedGCo2e: null,
+  quality: 'assumed',
+  method: 'unknown',
+  methodVersion: 'unknown',
+  settled: false,
+  unknown: Object.fromEntries(
+    ['energyWh', 'dynamicWh', 'idleShareWh', 'carbonGCo2e', 'waterL', 'embodiedGCo2e'].map((name) => [
+      name,
+      why,
+    ]),
+  ),
+};
 
 export class Commonwatt {
   readonly organisations: PeopleResources['organisations'];
@@ -76,16 +99,18 @@ export class Commonwatt {
   }
 
   /** The Open Inference Protocol as it is: tensors in, tensors out. BYTES may be text, or bytes as Uint8Array. */
-  infer(
+  async infer(
     model: string,
     request: InferRequest,
     options: CallOptions & { version?: number } = {},
   ): Promise<InferAnswer> {
     const binary = binaryRequest(request);
-    return this.#transport.json('POST', `${inferencePath(model, options.version)}/infer`, {
+    const path = `${inferencePath(model, options.version)}/infer`;
+    const answer = await this.#transport.json<InferAnswer>('POST', path, {
       signal: options.signal,
       ...(binary ?? { json: request }),
     });
+    return { ...answer, usage: { ...answer.usage, impact: answer.usage?.impact ?? notCarried } };
   }
 
   /** Rows of numbers in, rows of numbers out, for models with one input and one output; a row of an image is flat. */
