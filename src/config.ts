@@ -35,6 +35,10 @@ const energySchema = z.strictObject({
   hardware: hardwareSettings.nullable().default(null),
   /** Null: of the hardware, else 4. */
   lifeYears: z.coerce.number().positive().nullable().default(null),
+  /** Ledger lines older than this are packed: small, slower to read, nothing lost. */
+  ledgerDetailDays: z.coerce.number().min(1).max(3650).default(7),
+  /** Lines older than this are dropped, their sums never; null: none is. */
+  ledgerKeepDays: z.coerce.number().min(1).max(36500).nullable().default(null),
 });
 
 /** What answers carry where their callers ask for nothing else. */
@@ -125,6 +129,8 @@ const environment: Record<string, readonly [keyof Config, string?]> = {
   COMMONWATT_ZONE: ['energy', 'zone'],
   COMMONWATT_GRID: ['energy', 'grid'],
   COMMONWATT_HARDWARE: ['energy', 'hardware'],
+  COMMONWATT_LEDGER_DETAIL_DAYS: ['energy', 'ledgerDetailDays'],
+  COMMONWATT_LEDGER_KEEP_DAYS: ['energy', 'ledgerKeepDays'],
 };
 
 export function loadConfig(env: NodeJS.ProcessEnv = process.env, flags: Partial<Config> = {}): Config {

@@ -93,7 +93,7 @@ class MeteredEnergy implements Energy {
     const weights = resourceWeights(this.#reportHost(basis, metering));
     const live = new LiveFigures(metrics, weights, { log, now: () => clock.now() });
     const windows = this.#windows;
-    const { node } = config.energy;
+    const { node, ledgerDetailDays: detailDays, ledgerKeepDays: keepDays } = config.energy;
     const ledger = new Ledger({
       db,
       host: this.#host,
@@ -105,6 +105,7 @@ class MeteredEnergy implements Energy {
       log,
       clock,
       ...(node === null ? {} : { node }),
+      retention: { detailDays, keepDays },
       onSettled: (settled) => {
         live.settled(settled);
         for (const [modelId, window] of Object.entries(settled.models)) windows.add(modelId, window);
@@ -218,6 +219,7 @@ class MeteredEnergy implements Energy {
       method: meter.name,
       methodVersion: meter.methodVersion,
       memoryOfModels,
+      settling: this.#windows.all(),
     };
   }
 

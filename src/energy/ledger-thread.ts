@@ -4,12 +4,14 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { z } from 'zod';
 import { openDatabase } from '../storage/db.ts';
 import { type ImpactReport, impactReport, type ReportHost, type ReportQuery } from './reports.ts';
+import { type Retention, tidyStep } from './store/tidy.ts';
 import { type Settlement, settleInterval, type Unsettled } from './unsettled.ts';
 
 export type ThreadTask =
   | { kind: 'settle'; unsettled: Unsettled }
-  | { kind: 'report'; host: ReportHost; query: ReportQuery };
-export type ThreadResult = { settlement: Settlement } | { report: ImpactReport };
+  | { kind: 'report'; host: ReportHost; query: ReportQuery }
+  | { kind: 'tidy'; nowMs: number; retention: Retention };
+export type ThreadResult = { settlement: Settlement } | { report: ImpactReport } | { more: boolean };
 /** `end`: finish and go. */
 export type ToThread = { id: number; task: ThreadTask } | 'end';
 export type FromThread = { id: number; answer: ThreadResult | { error: string } };
@@ -28,9 +30,14 @@ const db = await openDatabase(file);
 let working: Promise<void> = Promise.resolve();
 
 async function perform(task: ThreadTask): Promise<ThreadResult> {
-  return task.kind === 'settle'
-    ? { settlement: await settleInterval(db, task.unsettled, { alone: true }) }
-    : { report: await impactReport(db, task.host, task.query) };
+  switch (task.kind) {
+    case 'settle':
+      return { settlement: await settleInterval(db, task.unsettled, { alone: true }) };
+    case 'report':
+      return { report: await impactReport(db, task.host, task.query) };
+    case 'tidy':
+      return { more: await tidyStep(db, task.nowMs, task.retention) };
+  }
 }
 
 async function answer(id: number, task: ThreadTask): Promise<void> {

@@ -10,6 +10,8 @@ import { CommonwattError } from '../errors.ts';
 import type { Db } from '../storage/db.ts';
 import type { FromThread, ThreadResult, ThreadTask, ToThread } from './ledger-thread.ts';
 import { type ImpactReport, impactReport, type ReportHost, type ReportQuery } from './reports.ts';
+import { type Retention, tidyStep } from './store/tidy.ts';
+import { Tidying } from './tidying.ts';
 import { type Settlement, settleInterval, type Unsettled } from './unsettled.ts';
 
 /** A TypeScript thread cannot be started on Node 20: from the sources (tests), the built one is used. */
@@ -22,6 +24,7 @@ const entry = fileURLToPath(
 /** Settling so many lines, or reading so many entries, takes not much longer than serving a few requests. */
 const settledHere = 100;
 const reportedHere = 20_000;
+const sumsReadHere = 2000;
 const idleMs = 30_000;
 
 interface WorkerLog {
@@ -44,13 +47,22 @@ export class LedgerWorker {
   #ending: NodeJS.Timeout | undefined;
   #nextId = 0;
 
-  constructor(db: Db, log: WorkerLog) {
+  readonly #tidying: Tidying | undefined;
+
+  /** Without `retention` it keeps every line as it is. */
+  constructor(db: Db, log: WorkerLog, retention?: Retention) {
     this.#db = db;
     this.#log = log;
+    if (!retention) return;
+    this.#tidying = new Tidying(
+      () => this.#tidy(retention),
+      (err) => log.error({ err }, 'the ledger could not be tidied up; it is tried again in an hour'),
+    );
   }
 
   /** `items`: how many lines the interval has. Throws STORE_FAILED when the database cannot be written. */
   async settle(unsettled: Unsettled, items: number): Promise<Settlement> {
+    this.#tidying?.whenDue();
     if (items > settledHere) {
       const result = await this.#inThread({ kind: 'settle', unsettled });
       if (result && 'settlement' in result) return result.settlement;
@@ -60,10 +72,10 @@ export class LedgerWorker {
 
   /** Of what is settled. Throws as `impactReport` does. */
   async report(host: ReportHost, query: ReportQuery): Promise<ImpactReport> {
-    const { rows } = await sql<{
-      last: number | null;
-    }>`select max(rowid) as last from ledger_lines`.execute(this.#db);
-    if ((rows[0]?.last ?? 0) > reportedHere) {
+    const { rows } = await sql<{ large: number }>`select
+      coalesce((select max(rowid) from ledger_lines), 0) > ${reportedHere}
+      or exists (select 1 from ledger_hours limit 1 offset ${sumsReadHere}) as large`.execute(this.#db);
+    if (rows[0]?.large) {
       const result = await this.#inThread({ kind: 'report', host, query });
       if (result && 'report' in result) return result.report;
     }
@@ -71,6 +83,17 @@ export class LedgerWorker {
   }
 
   async stop(): Promise<void> {
+    await this.#tidying?.stop();
+    await this.#endThread();
+  }
+
+  async #tidy(retention: Retention): Promise<boolean> {
+    const nowMs = Date.now();
+    const result = await this.#inThread({ kind: 'tidy', nowMs, retention });
+    return result && 'more' in result ? result.more : tidyStep(this.#db, nowMs, retention);
+  }
+
+  async #endThread(): Promise<void> {
     clearTimeout(this.#ending);
     const thread = await this.#thread?.catch(() => undefined);
     this.#thread = undefined;
@@ -95,7 +118,7 @@ export class LedgerWorker {
       return undefined;
     } finally {
       clearTimeout(this.#ending);
-      if (this.#waiting.size === 0) this.#ending = setTimeout(() => this.stop(), idleMs).unref();
+      if (this.#waiting.size === 0) this.#ending = setTimeout(() => this.#endThread(), idleMs).unref();
     }
   }
 

@@ -17,7 +17,6 @@ import type {
   JobMeter,
   JobWork,
   Reservation,
-  WorkContext,
 } from './energy.ts';
 import { GrantCounts, requestsOfGrant } from './grant-counts.ts';
 import type { GridSignal } from './grid.ts';
@@ -28,11 +27,12 @@ import { batchText, groupText, HeadBook, pico, requestOf, reusedText, startText 
 import type { ChosenMeter } from './meters/choose.ts';
 import { IdlePower } from './meters/idle-power.ts';
 import { OtherWorkMeter } from './other-work.ts';
-import { plausibleNs } from './plausible.ts';
+import { plausibleBytes, plausibleNs } from './plausible.ts';
 import { Pricer } from './pricing.ts';
 import { type Helper, Processes } from './processes.ts';
 import { checkWindow, type ImpactReport, type ReportHost, type ReportQuery } from './reports.ts';
 import { Spool, type SpoolDisk } from './spool.ts';
+import type { Retention } from './store/tidy.ts';
 import type { Settlement } from './unsettled.ts';
 
 const quietIntervalMs = 30_000;
@@ -63,6 +63,8 @@ export interface LedgerOptions {
   basis: Basis;
   /** Gives each interval the intensity of its own time; without: the one of the basis. */
   grid?: GridSignal;
+  /** Absent: every line is kept as it is. */
+  retention?: Retention;
   /** Name of this host in the ledger; absent: its own. */
   node?: string;
   dataFolder: string;
@@ -107,7 +109,7 @@ export class Ledger implements Accountant {
     this.#place = { basis: options.basis, grid: options.grid, node: options.node ?? thisNode() };
     this.#spool = new Spool(options.dataFolder, options.disk);
     const { db, log, clock, loopUse } = options;
-    this.#worker = new LedgerWorker(db, log);
+    this.#worker = new LedgerWorker(db, log, options.retention);
     this.#backlog = new Backlog({
       worker: this.#worker,
       log,
@@ -264,7 +266,7 @@ export class Ledger implements Accountant {
     }
     this.#items += items.length;
     this.#otherWork.computed(items.length);
-    this.#count(items, nowMs);
+    this.#counts.add(items, nowMs);
   }
 
   meterJob({ context, pid, use }: JobWork): JobMeter {
@@ -272,10 +274,13 @@ export class Ledger implements Accountant {
   }
 
   setReservations(reservations: readonly Reservation[], runnerPids: readonly number[] = []): void {
-    this.#reservations = [...reservations];
+    this.#reservations = reservations.map((each) => ({
+      ...each,
+      memoryBytes: plausibleBytes(each.memoryBytes),
+    }));
     this.#runnerPids = new Set([...runnerPids, ...reservations.map(({ runnerPid }) => runnerPid)]);
     for (const pid of this.#runnerPids) this.#processes.watchRunner(pid);
-    this.#pricer.setReservations(reservations, this.#options.host.memoryBytes);
+    this.#pricer.setReservations(this.#reservations, this.#options.host.memoryBytes);
   }
 
   setGateways(pids: readonly number[]): void {
@@ -319,26 +324,6 @@ export class Ledger implements Accountant {
     const active = this.#items > 0 || this.#jobs.size > 0;
     if (active || clock.now() - this.#startMs >= quietIntervalMs) this.#close();
     this.#backlog.tick();
-  }
-
-  /** What failed is booked and counts against no limit of requests. */
-  #count(items: readonly { context: WorkContext; outcome?: string | undefined }[], atMs: number): void {
-    let grantId: string | null = null;
-    let inferences = 0;
-    for (const { context, outcome } of items) {
-      if (outcome === 'failed') continue;
-      if (context.kind !== 'inference') {
-        if (context.grantId !== null) this.#counts.addOther(context.grantId, requestOf(context), atMs);
-        continue;
-      }
-      if (context.grantId !== grantId) {
-        if (grantId !== null) this.#counts.addInferences(grantId, inferences, atMs);
-        grantId = context.grantId;
-        inferences = 0;
-      }
-      inferences++;
-    }
-    if (grantId !== null) this.#counts.addInferences(grantId, inferences, atMs);
   }
 
   #begin(startMs: number, openedAt: number): void {
