@@ -87,6 +87,7 @@ describe('measuring', () => {
     const input = { processor: 'aws', vcpus: 1, hours: 1, pue: 1.135 };
     closeTo(calc('ccf', { ...input, utilisation: 0 }).energyKwh, (0.74 * 1.135) / 1000, 12);
     closeTo(calc('ccf', { ...input, utilisation: 1 }).energyKwh, (3.5 * 1.135) / 1000, 12);
+    closeTo(calc('ccf', { processor: 'a100', vcpus: 1, hours: 1, utilisation: 1 }).energyKwh, 0.407, 12);
     closeTo(calc('ccf-other', { hours: 1, memoryGb: 1 }).energyKwh, 0.000392, 12);
   });
 
@@ -330,6 +331,28 @@ describe('sharing', () => {
 
   it('would look like 77.3 % if the spare were hidden', () => {
     closeTo(of(one).baselines[0]?.savingPercent, 77.3, 1);
+  });
+
+  it('has a band that says whether it can be told from nothing', () => {
+    type Banded = {
+      baselines: { id: string; lowPercent: number; highPercent: number; distinguishable: boolean }[];
+    };
+    const { baselines } = of(withSpare) as unknown as Banded;
+    const [b0] = baselines;
+    expect(b0?.lowPercent).toBeLessThan(68.7);
+    expect(b0?.highPercent).toBeGreaterThan(68.7);
+    expect(b0?.distinguishable).toBe(true);
+    expect(baselines.find(({ id }) => id === 'B4')?.distinguishable).toBe(false);
+  });
+
+  it('needs as many servers as hold the models and carry the peak', () => {
+    const alone = { memoryGb: 100, serverMemoryGb: 80, peakPerHour: 1500, capacityPerHour: 1000 };
+    expect(calc('servers-needed', { ...alone, maxUtilisation: 0.6 })).toEqual({
+      toHold: 2,
+      toCarry: 3,
+      servers: 3,
+    });
+    expect(calc('servers-needed', { ...alone, peakPerHour: 0 }).servers).toBe(2);
   });
 
   it('shows what is not saved: against nothing at all everything is additional', () => {

@@ -39,3 +39,12 @@ describe('the export commonwatt/energy', () => {
     expect(formulas.map(({ id }) => id)).toContain(carbon.id);
   });
 });
+
+describe('docs/calculator.md', () => {
+  it('names every formula, as it is', () => {
+    const page = readFileSync(join(src, '../docs/calculator.md'), 'utf8');
+    for (const { id, title, formula } of formulas) {
+      expect(page).toContain(`| \`${id}\` | ${title} | ${formula.replaceAll('|', '\\|')} |`);
+    }
+  });
+});

@@ -73,7 +73,7 @@ export const linearPower = formula({
   },
 });
 
-/** Watts of one vCPU at idle and at full load: the code of Cloud Carbon Footprint (its pages differ). */
+/** Watts of one vCPU (or GPU) at idle and at full load: the code of Cloud Carbon Footprint (its pages differ). */
 const ccfWatts = {
   aws: [0.74, 3.5],
   azure: [0.74, 3.54],
@@ -85,22 +85,27 @@ const ccfWatts = {
   'epyc-1': [0.82, 2.55],
   'epyc-2': [0.47, 1.69],
   graviton2: [0.47, 1.69],
+  // Of one GPU.
+  a100: [46, 407],
+  v100: [35, 306],
+  t4: [8, 71],
+  a10g: [18, 153],
 } as const;
 
 type CcfName = keyof typeof ccfWatts;
 
 export const ccf = formula({
   id: 'ccf',
-  title: 'Energy of rented CPUs (Cloud Carbon Footprint)',
+  title: 'Energy of rented CPUs or GPUs (Cloud Carbon Footprint)',
   formula: 'W = min + u · (max − min); kWh = W · vCPUs · h · PUE · replication / 1000',
-  units: { minW: 'W per vCPU', maxW: 'W per vCPU', hours: 'h', watts: 'W', energyKwh: 'kWh' },
+  units: { minW: 'W per vCPU or GPU', maxW: 'W per vCPU or GPU', hours: 'h', watts: 'W', energyKwh: 'kWh' },
   source: 'Cloud Carbon Footprint, estimator and constants',
   input: z
     .strictObject({
       processor: z.enum(Object.keys(ccfWatts) as [CcfName, ...CcfName[]]).optional(),
       minW: field.amount.optional(),
       maxW: field.positive.optional(),
-      vcpus: field.positive,
+      vcpus: field.positive.describe('or GPUs'),
       hours: field.amount,
       utilisation: field.utilisation,
       pue: field.pue,
@@ -181,6 +186,24 @@ export const codecarbonCubic = formula({
   compute({ tdpW, utilisation, dimms, seconds }) {
     const watts = tdpW * (0.1 + 0.9 * utilisation ** 3) + 5 * dimms;
     return { watts, energyKwh: kwhOf(watts, seconds) };
+  },
+});
+
+export const codecarbonConstant = formula({
+  id: 'codecarbon-constant',
+  title: 'Power of a CPU of which only its kind is known (CodeCarbon, constant mode)',
+  formula: 'P = .5 · TDP; TDP unknown: 4 W a thread; threads unknown: 85 W',
+  units: { tdpW: 'W', seconds: 's', watts: 'W', energyKwh: 'kWh' },
+  source: 'CodeCarbon, mode constant',
+  input: z.strictObject({
+    tdpW: field.positive.nullable().default(null).describe('null: not known'),
+    threads: z.int().min(1).nullable().default(null).describe('null: not known'),
+    seconds: field.amount,
+  }),
+  example: { threads: 8, seconds: 3600 },
+  compute({ tdpW, threads, seconds }) {
+    const watts = 0.5 * (tdpW ?? (threads === null ? 85 : 4 * threads));
+    return { tdpKnown: tdpW !== null, watts, energyKwh: kwhOf(watts, seconds) };
   },
 });
 

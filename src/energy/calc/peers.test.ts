@@ -8,7 +8,15 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { runPython } from '../../../test/python.ts';
 import { gridIntensity } from '../grid.ts';
-import { carbon, codecarbonCubic, ecologitsLlm, embodiedServer, gridMix, water } from './calc.ts';
+import {
+  carbon,
+  codecarbonConstant,
+  codecarbonCubic,
+  ecologitsLlm,
+  embodiedServer,
+  gridMix,
+  water,
+} from './calc.ts';
 
 const relative = (value: number, expected: number) => Math.abs(value - expected) / Math.abs(expected);
 
@@ -31,6 +39,9 @@ class Load:
     def __init__(self, percent): self._percent = percent
     def percent(self): return self._percent
 
+def constant(tdp):
+    return CPU(output_dir=".", mode="constant", model="given", tdp=tdp)._get_power_from_cpus().W
+
 def power(tdp, percent):
     cpu = CPU(output_dir=".", mode="cpu_load", model="given", tdp=tdp, tracking_mode="machine")
     cpu._cpu_load_meter = Load(percent)
@@ -40,6 +51,7 @@ mix = DataSource().get_global_energy_mix_data()
 print(json.dumps({
     "one": track(1, 0), "more": track(1.5, 2),
     "watts": {str(percent): power(150, percent) for percent in [0, 10, 35, 50, 99, 100]},
+    "constant": {"150": constant(150), "85": CPU.from_utils(".", "constant")._get_power_from_cpus().W},
     "countries": {iso: mix[iso]["carbon_intensity"] for iso in ["DEU", "FRA", "USA", "GBR"]},
     "sources": DataSource().get_carbon_intensity_per_source_data(),
 }))
@@ -49,6 +61,7 @@ interface CodeCarbon {
   one: Record<string, number>;
   more: Record<string, number>;
   watts: Record<string, number>;
+  constant: Record<string, number>;
   countries: Record<string, number>;
   sources: Record<string, number>;
 }
@@ -83,6 +96,11 @@ describe('the real CodeCarbon', () => {
       const ours = codecarbonCubic({ tdpW: 150, utilisation: Number(percent) / 100, seconds: 3600 });
       expect(relative(ours.result.watts, watts)).toBeLessThan(1e-12);
     }
+  });
+
+  it('takes half of what is known of a CPU for its constant power, else half of 85 W', () => {
+    expect(codecarbonConstant({ tdpW: 150, seconds: 1 }).result.watts).toBe(theirs.constant['150']);
+    expect(codecarbonConstant({ seconds: 1 }).result.watts).toBe(theirs.constant['85']);
   });
 
   it('has the same factors of power stations', () => {

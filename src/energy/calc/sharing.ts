@@ -1,7 +1,21 @@
 /** Formulas of sharing against everyone running their own. */
 import { z } from 'zod';
-import { baselines, gramsOf, headlineBaseline, saving } from '../counterfactual.ts';
+import { baselines, gramsOf, headlineBaseline, saving, savingBand } from '../counterfactual.ts';
 import { field, formula } from './formula.ts';
+
+/** Relative standard deviations, log-normal; both sides see the same draw. */
+const uncertainty = z.strictObject({
+  idlePower: field.amount.max(3).default(0.1),
+  dynamicPower: field.amount.max(3).default(0.1),
+  intensity: field.amount.max(3).default(0.1),
+  embodied: field.amount.max(3).default(0.5),
+  pue: z
+    .strictObject({ low: z.number().min(1).max(10), high: z.number().min(1).max(10) })
+    .refine(({ low, high }) => high >= low, { path: ['high'], error: 'below low' })
+    .nullable()
+    .default(null)
+    .describe('null: known'),
+});
 
 const burden = z.strictObject({ idleWh: field.amount, dynamicWh: field.amount, embodiedG: field.amount });
 
@@ -21,6 +35,8 @@ export const counterfactual = formula({
     'shared.embodiedG': 'gCO2e',
     carbonG: 'gCO2e',
     savingG: 'gCO2e',
+    'baselines.lowPercent': '%, 5th percentile of 2,000 paired draws',
+    'baselines.highPercent': '%, 95th percentile; not distinguishable: the band spans 0',
   },
   source: 'docs/accounting.md §7; a difference in emissions, never an offset',
   input: z.strictObject({
@@ -46,6 +62,7 @@ export const counterfactual = formula({
     shared: burden.describe('everything that is metered for serving, with spares and platform idle'),
     pue: field.pue,
     gPerKwh: field.gPerKwh,
+    uncertainty: uncertainty.prefault({}),
   }),
   example: {
     windowH: 1,
@@ -56,7 +73,7 @@ export const counterfactual = formula({
     pue: 1.2,
     gPerKwh: 400,
   },
-  compute({ windowH, server, tenants, shared, pue, gPerKwh }) {
+  compute({ windowH, server, tenants, shared, pue, gPerKwh, uncertainty: spread }) {
     const { memoryGb, ...machine } = server;
     const carbon = { pue, intensity: gPerKwh };
     const all = baselines({
@@ -75,8 +92,36 @@ export const counterfactual = formula({
       headlineBaseline,
       baselines: all.map(({ id, name, burden: own }) => {
         const { savingG, percent } = saving(own, shared, carbon);
-        return { id, name, carbonG: gramsOf(own, carbon), savingG, savingPercent: percent };
+        const band = savingBand(own, shared, carbon, spread);
+        return { id, name, carbonG: gramsOf(own, carbon), savingG, savingPercent: percent, ...band };
       }),
     };
+  },
+});
+
+export const serversNeeded = formula({
+  id: 'servers-needed',
+  title: 'Servers that one would need alone',
+  formula: 'n = max(⌈memory of models / memory⌉, ⌈peak / (capacity · ρmax)⌉, 1)',
+  units: { memoryGb: 'GB', serverMemoryGb: 'GB', peakPerHour: '1/h', capacityPerHour: '1/h of one server' },
+  source: 'docs/accounting.md §7',
+  input: z.strictObject({
+    memoryGb: field.amount,
+    serverMemoryGb: field.positive,
+    peakPerHour: field.amount,
+    capacityPerHour: field.positive,
+    maxUtilisation: z.number().gt(0).max(1).default(1).describe('that still keeps the latency objective'),
+  }),
+  example: {
+    memoryGb: 40,
+    serverMemoryGb: 80,
+    peakPerHour: 1500,
+    capacityPerHour: 1000,
+    maxUtilisation: 0.6,
+  },
+  compute({ memoryGb, serverMemoryGb, peakPerHour, capacityPerHour, maxUtilisation }) {
+    const toHold = Math.ceil(memoryGb / serverMemoryGb);
+    const toCarry = Math.ceil(peakPerHour / (capacityPerHour * maxUtilisation) - 1e-9);
+    return { toHold, toCarry, servers: Math.max(1, toHold, toCarry) };
   },
 });

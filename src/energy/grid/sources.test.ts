@@ -256,13 +256,13 @@ describe('WattTime', () => {
     await source?.read(signal);
     expect(service.asked.map(({ path }) => path)).toEqual([
       '/login',
-      '/v3/historical',
       '/v3/forecast',
       '/v3/historical',
       '/v3/forecast',
+      '/v3/historical',
     ]);
     expect(service.asked[0]?.headers.authorization).toBe(`Basic ${btoa('me:a-secret')}`);
-    expect(service.asked[1]).toMatchObject({
+    expect(service.asked[2]).toMatchObject({
       headers: { authorization: 'Bearer the-token' },
       query: {
         region: 'CAISO_NORTH',
@@ -271,6 +271,13 @@ describe('WattTime', () => {
         end: '2026-11-20T12:10Z',
       },
     });
+  });
+
+  it('does without the past where the plan has none', async () => {
+    const service = await serve((asked) =>
+      asked.path === '/v3/historical' ? { status: 403, body: {} } : watttimeAnswers(asked),
+    );
+    expect(await opened.WattTime?.(service.url).read(signal)).toHaveLength(2);
   });
 
   it('signs in again when the token has ended', async () => {

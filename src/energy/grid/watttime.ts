@@ -98,12 +98,18 @@ export function watttime(options: WattTimeOptions): GridSource {
     local: false,
     async read(signal) {
       const nowMs = now();
-      const start = minuteText(nowMs - 24 * hourMs);
-      const past = await values('historical', { start, end: minuteText(nowMs) }, signal);
       const future = await values('forecast', { horizon_hours: '48' }, signal);
+      const start = minuteText(nowMs - 24 * hourMs);
+      const past = await values('historical', { start, end: minuteText(nowMs) }, signal).catch(noHistory);
       return [...future.map((point) => ({ ...point, estimated: true })), ...past];
     },
   };
+}
+
+/** Not every plan has it; the forecast holds for the present, too. */
+function noHistory(error: unknown): GridPoint[] {
+  if (error instanceof CommonwattError && error.code === 'UNAUTHENTICATED') return [];
+  throw error;
 }
 
 function pointsOf({ data, meta }: z.infer<typeof dataSchema>, region: string): GridPoint[] {
