@@ -98,6 +98,7 @@ describe('a job', () => {
       progress: { step: 3 },
       result: { answer: 'one' },
       error: null,
+      schedule: null,
     });
   });
 

@@ -1,9 +1,10 @@
 /**
- * The jobs room: work that takes longer than a request, one at a time, in the order it was asked for.
+ * The jobs room: work that takes longer than a request, one at a time, in the order it was asked for. What may wait
+ * runs in the cleanest hours before its deadline (docs/carbon-aware.md).
  *
- * In: a kind and its configuration. Out: a result, kept with the job, and progress on the way.
- * Promise: a job is committed before it is acknowledged; it survives the death of the server and is run again,
- * at most five times; cancelling reaches the process that computes.
+ * In: a kind, its configuration, until when. Out: a result, kept with the job, and progress on the way.
+ * Promise: a job is committed before it is acknowledged; it survives the death of the server and goes on where it was
+ * last saved, at most five times; cancelling reaches the process that computes.
  */
 
 import { randomUUID } from 'node:crypto';
@@ -12,7 +13,7 @@ import { CommonwattError } from '../errors.ts';
 import type { AuditEvent } from '../gate/audit.ts';
 import { quote } from '../models/names.ts';
 import type { Db } from '../storage/db.ts';
-import { StoredProgress } from './progress.ts';
+import type { Checkpoints } from './checkpoints.ts';
 import {
   cancelledError,
   errorOf,
@@ -23,21 +24,24 @@ import {
   type JobState,
   recordOf,
 } from './record.ts';
+import { type JobTools, Running } from './running.ts';
+import { parseRuns } from './runs.ts';
+import { actualSavings, type Savings } from './savings.ts';
+import { type AtWork, type JobGrid, Scheduler } from './scheduler.ts';
+import { type JobRow, JobStore } from './store.ts';
+import { type GivenSchedule, type Wish, wishOf } from './wish.ts';
 
 export type { JobError, JobRecord, JobState } from './record.ts';
 export { jobJson } from './record.ts';
 
-interface JobTools {
-  /** Aborted when the job is cancelled or the server stops: end what computes, then throw the reason. */
-  signal: AbortSignal;
-  /** Plain JSON. Cheap: what is stored is at most one a second. */
-  progress(progress: unknown): void;
-}
-
-/** What does the work of one kind of job. It may be run again from the start after a crash. */
+/** What does the work of one kind of job. It may be run again after a crash, from what it saved last. */
 export interface JobHandler {
   /** Throws what is wrong with a configuration before there is a job; returns it with its defaults filled in. */
   check(organisationId: string, config: unknown): Promise<unknown>;
+  /** How much work it is, in a unit of the kind: what earlier jobs took tells how long it will. */
+  work?(organisationId: string, config: unknown): Promise<number>;
+  /** It stores checkpoints and heeds `pause`; what one interruption costs, as time of running. Absent: it does not. */
+  interruptionMs?: number;
   /** The result is plain JSON. */
   run(job: JobRecord, tools: JobTools): Promise<unknown>;
 }
@@ -60,23 +64,26 @@ export interface JobsOptions {
     error(fields: object, message: string): void;
   };
   handlers: Readonly<Record<string, JobHandler>>;
+  /** Throws, or absent, where nothing is known of the electricity: then nothing waits. */
+  grid?: () => JobGrid;
+  /** Absent: every run begins at the beginning. */
+  checkpoints?: Checkpoints;
+  /** How often it is looked whether something changed for what waits, ms. */
+  planEveryMs?: number;
   /** Least time between two stored states of progress, ms. */
   progressEveryMs?: number;
 }
 
 const maxAttempts = 5;
 
-interface Running {
-  id: string;
-  abort: AbortController;
-  progress: unknown;
-}
-
 export class Jobs {
   readonly #options: JobsOptions;
   /** Emits `change` with the JobRecord. */
   readonly #events = new EventEmitter().setMaxListeners(0);
-  #running: Running | undefined;
+  readonly #store: JobStore;
+  readonly #scheduler: Scheduler;
+  #running: (AtWork & { run: Running }) | undefined;
+  #timer: NodeJS.Timeout | undefined;
   #state: 'new' | 'started' | 'stopping' = 'new';
   #pumping: Promise<void> | undefined;
   #wanted = false;
@@ -84,23 +91,28 @@ export class Jobs {
 
   constructor(options: JobsOptions) {
     this.#options = options;
+    this.#store = new JobStore(options.db, options.audit);
+    this.#scheduler = new Scheduler({
+      db: options.db,
+      grid: () => {
+        if (options.grid) return options.grid();
+        throw new CommonwattError('NOT_READY', 'nothing is known of the electricity');
+      },
+      now: () => Date.now(),
+      interruptionMs: (kind) => this.#handler(kind)?.interruptionMs ?? 0,
+    });
   }
 
   /** Takes up where the last server ended: what was running is run again, or given up after five attempts. */
   async start(): Promise<void> {
-    const { db, log } = this.#options;
-    const interrupted = await db.selectFrom('jobs').selectAll().where('state', '=', 'running').execute();
-    for (const job of interrupted) {
+    for (const job of await this.#store.interrupted()) {
       if (job.cancel_requested) await this.#finish(job.id, 'cancelled', { error: cancelledError });
       else if (job.attempts >= maxAttempts)
         await this.#finish(job.id, 'failed', { error: interruptedError(job.attempts) });
       else {
-        await db
-          .updateTable('jobs')
-          .set({ state: 'queued', progress: null })
-          .where('id', '=', job.id)
-          .execute();
-        log.warn({ jobId: job.id, attempts: job.attempts }, 'a job was interrupted and is run again');
+        await this.#store.putBack(job.id, { crashed: true });
+        const fields = { jobId: job.id, attempts: job.attempts };
+        this.#options.log.warn(fields, 'a job was interrupted and is run again');
       }
     }
     this.#state = 'started';
@@ -110,7 +122,8 @@ export class Jobs {
   /** Stops the running job, which goes back to the queue without counting the attempt. Begins no other. */
   async stop(): Promise<void> {
     this.#state = 'stopping';
-    this.#running?.abort.abort(new CommonwattError('NOT_READY', 'the server is stopping'));
+    clearTimeout(this.#timer);
+    this.#running?.run.abort(new CommonwattError('NOT_READY', 'the server is stopping'));
     await this.#pumping;
     this.#events.emit('stop');
   }
@@ -118,47 +131,31 @@ export class Jobs {
   /**
    * Committed when it returns. Throws INVALID_REQUEST for an unknown kind, and what the kind's `check` throws.
    */
-  async enqueue(owner: JobOwner, kind: string, config: unknown): Promise<JobRecord> {
-    const handler = Object.hasOwn(this.#options.handlers, kind) ? this.#options.handlers[kind] : undefined;
+  async enqueue(
+    owner: JobOwner,
+    kind: string,
+    config: unknown,
+    schedule?: GivenSchedule,
+  ): Promise<JobRecord> {
+    const handler = this.#handler(kind);
     if (!handler)
       throw new CommonwattError('INVALID_REQUEST', `there is no job of kind ${quote(kind)}`, {
         where: 'kind',
         hint: `use one of: ${Object.keys(this.#options.handlers).join(', ')}`,
       });
     const checked = await handler.check(owner.organisationId, config);
+    const work = (await handler.work?.(owner.organisationId, checked)) ?? null;
+    const wish = schedule ? await this.#wish(kind, handler, work, schedule) : null;
     const id = randomUUID();
     // Strictly increasing, so that jobs of the same millisecond keep their order.
     this.#lastCreatedMs = Math.max(Date.now(), this.#lastCreatedMs + 1);
     const createdAt = new Date(this.#lastCreatedMs).toISOString();
-    await this.#options.db.transaction().execute(async (trx) => {
-      await trx
-        .insertInto('jobs')
-        .values({
-          id,
-          organisation_id: owner.organisationId,
-          key_id: owner.keyId,
-          created_by: owner.member,
-          kind,
-          spec: JSON.stringify({ config: checked }),
-          state: 'queued',
-          cancel_requested: 0,
-          attempts: 0,
-          progress: null,
-          result: null,
-          error: null,
-          created_at: createdAt,
-          started_at: null,
-          finished_at: null,
-        })
-        .execute();
-      await this.#options.audit(trx, {
-        actor: `${owner.organisation}/${owner.member}`,
-        organisationId: owner.organisationId,
-        action: 'job.create',
-        subject: id,
-        detail: { kind },
-      });
-    });
+    await this.#store.insert(
+      { ...owner, id, kind, config: checked, createdAt, work, wish },
+      `${owner.organisation}/${owner.member}`,
+    );
+    // Its plan is part of the answer.
+    if (wish) await this.#planOrLog();
     const job = await this.get(owner.organisationId, id);
     this.#events.emit('change', job);
     this.#pump();
@@ -167,24 +164,12 @@ export class Jobs {
 
   /** Throws NOT_FOUND, also for another organisation's job. */
   async get(organisationId: string, id: string): Promise<JobRecord> {
-    const row = await this.#select()
-      .where('jobs.id', '=', id)
-      .where('jobs.organisation_id', '=', organisationId)
-      .executeTakeFirst();
-    if (row) return this.#record(row);
-    throw new CommonwattError('NOT_FOUND', `job ${quote(id)} does not exist`, {
-      where: 'job',
-      hint: 'see GET /api/v1/jobs (commonwatt jobs) for the jobs of your organisation',
-    });
+    return this.#record(await this.#store.rowOf(organisationId, id));
   }
 
   /** Newest first. */
   async list(organisationId: string, limit = 1000): Promise<JobRecord[]> {
-    const rows = await this.#select()
-      .where('jobs.organisation_id', '=', organisationId)
-      .orderBy('jobs.created_at', 'desc')
-      .limit(limit)
-      .execute();
+    const rows = await this.#store.list(organisationId, limit);
     return rows.map((row) => this.#record(row));
   }
 
@@ -192,34 +177,11 @@ export class Jobs {
   async cancel(principal: Omit<JobOwner, 'keyId'>, id: string): Promise<JobRecord> {
     const job = await this.get(principal.organisationId, id);
     if (isFinished(job.state)) return job;
-    const ended = await this.#options.db.transaction().execute(async (trx) => {
-      await trx
-        .updateTable('jobs')
-        .set({ cancel_requested: 1 })
-        .where('id', '=', id)
-        .where('state', 'in', ['queued', 'running'])
-        .execute();
-      const { numUpdatedRows } = await trx
-        .updateTable('jobs')
-        .set({
-          state: 'cancelled',
-          error: JSON.stringify(cancelledError),
-          finished_at: new Date().toISOString(),
-        })
-        .where('id', '=', id)
-        .where('state', '=', 'queued')
-        .executeTakeFirst();
-      await this.#options.audit(trx, {
-        actor: `${principal.organisation}/${principal.member}`,
-        organisationId: principal.organisationId,
-        action: 'job.cancel',
-        subject: id,
-        detail: {},
-      });
-      return numUpdatedRows > 0n;
-    });
+    const { organisationId, organisation, member } = principal;
+    const ended = await this.#store.cancel(id, organisationId, `${organisation}/${member}`);
     if (!ended && this.#running?.id === id)
-      this.#running.abort.abort(new CommonwattError('CANCELLED', cancelledError.message));
+      this.#running.run.abort(new CommonwattError('CANCELLED', cancelledError.message));
+    if (ended) await this.#dropCheckpoint(job);
     const now = await this.get(principal.organisationId, id);
     if (ended) this.#events.emit('change', now);
     return now;
@@ -273,69 +235,54 @@ export class Jobs {
   async #runQueued(): Promise<void> {
     while (this.#wanted && this.#state === 'started') {
       this.#wanted = false;
-      const next = await this.#select()
-        .where('jobs.state', '=', 'queued')
-        .orderBy('jobs.created_at')
-        .limit(1)
-        .executeTakeFirst();
+      await this.#plan();
+      const next = await this.#store.next(Date.now());
       if (!next) continue;
       this.#wanted = true;
-      await this.#run(next.id);
+      await this.#run(next);
     }
   }
 
-  async #run(id: string): Promise<void> {
-    const { db } = this.#options;
-    const abort = new AbortController();
+  async #run(row: JobRow): Promise<void> {
+    const { id, kind, wish, runs } = row;
     // Known as running before it is stored, so that a cancel in between finds it.
-    const running: Running = { id, abort, progress: null };
-    this.#running = running;
+    const run = new Running(id, parseRuns(runs), this.#options);
+    const interruptionMs = this.#handler(kind)?.interruptionMs ?? 0;
+    this.#running = {
+      id,
+      run,
+      runs: run.runs,
+      interruptionMs,
+      wish: wish === null ? null : JSON.parse(wish),
+    };
     try {
-      const { numUpdatedRows } = await db
-        .updateTable('jobs')
-        .set((by) => ({
-          state: 'running' as const,
-          attempts: by('attempts', '+', 1),
-          started_at: new Date().toISOString(),
-          progress: null,
-        }))
-        .where('id', '=', id)
-        .where('state', '=', 'queued')
-        .executeTakeFirst();
-      if (numUpdatedRows > 0n) await this.#work(await this.#byId(id), running);
+      if (await this.#store.begin(id)) await this.#work(await this.#byId(id), run);
     } finally {
       this.#running = undefined;
     }
   }
 
-  async #work(job: JobRecord, running: Running): Promise<void> {
-    const { log, handlers } = this.#options;
+  async #work(job: JobRecord, run: Running): Promise<void> {
+    const { log } = this.#options;
     this.#events.emit('change', job);
     let outcome: { result: unknown } | { error: unknown };
-    const progress = new StoredProgress(this.#options, job.id);
-    const report = (latest: unknown) => {
-      running.progress = latest;
-      this.#events.emit('change', { ...job, progress: latest });
-      progress.report(latest);
-    };
+    if (job.schedule) void this.#planOrLog();
+    const tools = run.tools(job, (progress) => this.#events.emit('change', { ...job, progress }));
     try {
-      const handler = Object.hasOwn(handlers, job.kind) ? handlers[job.kind] : undefined;
+      const handler = this.#handler(job.kind);
       if (!handler)
         throw new CommonwattError('INVALID_REQUEST', `there is no job of kind ${quote(job.kind)}`);
-      outcome = { result: await handler.run(job, { signal: running.abort.signal, progress: report }) };
+      outcome = { result: await handler.run(job, tools) };
     } catch (error) {
       outcome = { error };
     }
-    await progress.flush();
-    const { cancel_requested } = await this.#options.db
-      .selectFrom('jobs')
-      .select('cancel_requested')
-      .where('id', '=', job.id)
-      .executeTakeFirstOrThrow();
+    await run.flush();
     // Whoever cancelled was told so: a result that came in the same moment is dropped.
-    if (cancel_requested) await this.#finish(job.id, 'cancelled', { error: cancelledError });
+    if (await this.#store.cancelRequested(job.id))
+      await this.#finish(job.id, 'cancelled', { error: cancelledError });
     else if ('result' in outcome) await this.#finish(job.id, 'succeeded', { result: outcome.result });
-    else if (this.#state === 'stopping') await this.#putBack(job.id);
+    else if (this.#state === 'stopping' || run.isPause(outcome.error))
+      await this.#store.putBack(job.id, { crashed: false });
     else {
       const error = errorOf(outcome.error);
       log.warn({ jobId: job.id, code: error.code, err: outcome.error }, `a job failed: ${error.message}`);
@@ -344,45 +291,97 @@ export class Jobs {
   }
 
   async #finish(id: string, state: JobState, end: { result?: unknown; error?: JobError }): Promise<void> {
-    await this.#options.db
-      .updateTable('jobs')
-      .set({
-        state,
-        result: end.result === undefined ? null : JSON.stringify(end.result),
-        error: end.error === undefined ? null : JSON.stringify(end.error),
-        finished_at: new Date().toISOString(),
-      })
-      .where('id', '=', id)
-      .execute();
+    const savings = state === 'succeeded' ? await this.#savings(id) : undefined;
+    await this.#store.finish(id, state, { ...end, ...(savings ? { savings } : {}) });
     if (this.#running?.id === id) this.#running = undefined;
-    this.#events.emit('change', await this.#byId(id));
+    const job = await this.#byId(id);
+    await this.#dropCheckpoint(job);
+    this.#events.emit('change', job);
   }
 
-  async #putBack(id: string): Promise<void> {
-    await this.#options.db
-      .updateTable('jobs')
-      .set((by) => ({ state: 'queued' as const, attempts: by('attempts', '-', 1), progress: null }))
-      .where('id', '=', id)
-      .execute();
+  /** One that stays costs room, and nothing else. */
+  async #dropCheckpoint(job: JobRecord): Promise<void> {
+    try {
+      await this.#options.checkpoints?.drop(job);
+    } catch (error) {
+      this.#options.log.warn({ jobId: job.id, err: error }, 'a checkpoint could not be removed');
+    }
   }
 
-  #select() {
-    return this.#options.db
-      .selectFrom('jobs')
-      .innerJoin('organisations', 'organisations.id', 'jobs.organisation_id')
-      .selectAll('jobs')
-      .select('organisations.name as organisation');
+  #handler(kind: string): JobHandler | undefined {
+    const { handlers } = this.#options;
+    return Object.hasOwn(handlers, kind) ? handlers[kind] : undefined;
+  }
+
+  async #wish(
+    kind: string,
+    handler: JobHandler,
+    work: number | null,
+    schedule: GivenSchedule,
+  ): Promise<Wish> {
+    const estimateMs = await this.#scheduler.estimateMs(kind, work);
+    return wishOf(schedule, {
+      nowMs: Date.now(),
+      estimateMs,
+      canPause: handler.interruptionMs !== undefined,
+    });
+  }
+
+  /** Plans what waits, pauses what should, and comes back when the next is due or something may have changed. */
+  async #plan(): Promise<void> {
+    const running = this.#running;
+    running?.run.touch();
+    const { nextMs, changed } = await this.#scheduler.plan(running ?? null);
+    for (const id of changed) this.#events.emit('change', await this.#byId(id));
+    if (running && this.#scheduler.shouldPause(running)) running.run.pause();
+    clearTimeout(this.#timer);
+    if (this.#state !== 'started' || (nextMs === null && !running?.wish)) return;
+    const everyMs = this.#options.planEveryMs ?? 60_000;
+    const waitMs = nextMs === null || nextMs <= Date.now() ? everyMs : Math.min(everyMs, nextMs - Date.now());
+    this.#timer = setTimeout(() => this.#look(), waitMs);
+    this.#timer.unref();
+  }
+
+  /** While a job runs nothing else begins; it may be paused. */
+  #look(): void {
+    if (!this.#running) {
+      this.#pump();
+      return;
+    }
+    void this.#planOrLog();
+  }
+
+  async #planOrLog(): Promise<void> {
+    try {
+      await this.#plan();
+    } catch (error) {
+      this.#options.log.error({ err: error }, 'the plans of jobs could not be made');
+    }
+  }
+
+  /** Of what waited and came to its end. */
+  async #savings(id: string): Promise<Savings | undefined> {
+    const { grid } = this.#options;
+    const row = await this.#store.row(id);
+    if (!grid || row.wish === null) return undefined;
+    try {
+      const known = grid();
+      const over: JobGrid['over'] = (startMs, endMs) => known.over(startMs, endMs);
+      return actualSavings(parseRuns(row.runs), Date.parse(row.created_at), over);
+    } catch (error) {
+      this.#options.log.warn({ jobId: id, err: error }, 'what waiting saved could not be told');
+      return undefined;
+    }
   }
 
   async #byId(id: string): Promise<JobRecord> {
-    return this.#record(await this.#select().where('jobs.id', '=', id).executeTakeFirstOrThrow());
+    return this.#record(await this.#store.row(id));
   }
 
   /** What is in memory is newer than what is stored. */
-  #record(row: Parameters<typeof recordOf>[0]): JobRecord {
+  #record(row: JobRow): JobRecord {
     const job = recordOf(row);
-    return this.#running?.id === job.id && this.#running.progress !== null
-      ? { ...job, progress: this.#running.progress }
-      : job;
+    const running = this.#running?.run;
+    return running?.id === job.id && running.progress !== null ? { ...job, progress: running.progress } : job;
   }
 }

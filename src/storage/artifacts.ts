@@ -118,6 +118,15 @@ export class ArtifactStore {
     return (await find(this.#db, organisationId, sha256)) !== undefined;
   }
 
+  /** For what is of no use any more and nobody else refers to. Does nothing when there is none. */
+  async remove(organisationId: string, sha256: string): Promise<void> {
+    const row = await find(this.#db, organisationId, sha256);
+    if (!row) return;
+    // The row first: bytes without one are removed at the next start, a row without bytes would be damage.
+    await inDatabase(() => this.#db.deleteFrom('artifacts').where('id', '=', row.id).execute());
+    await this.#blobs.delete(row.id);
+  }
+
   /** Removes blobs that no row refers to (interrupted imports). At start only, before anything is stored. */
   async removeOrphans(): Promise<number> {
     const rows = await this.#db.selectFrom('artifacts').select('id').execute();

@@ -12,6 +12,8 @@ export interface JobPlanColumns {
   due_ms: Added<number | null>;
   /** Its times of running, with what each used. */
   runs: Added<Json>;
+  /** What waiting saved, at the intensities that there were. */
+  savings: Added<Json | null>;
   /** How much work it is, in units of its kind; null: the kind does not say. */
   work: Added<number | null>;
   /** Where it goes on: an artifact of its organisation, and what belongs to it. */
@@ -20,7 +22,7 @@ export interface JobPlanColumns {
 
 export const jobPlans: Migration = {
   async up(db: Kysely<unknown>) {
-    for (const column of ['wish', 'plan', 'checkpoint'])
+    for (const column of ['wish', 'plan', 'savings', 'checkpoint'])
       await db.schema.alterTable('jobs').addColumn(column, 'text').execute();
     await db.schema
       .alterTable('jobs')
