@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Amounts, attribute, type Entry, type IntervalFacts, type LineHead } from './attribution.ts';
 import type { ModelUse } from './energy.ts';
+import { residualRatio } from './residual.ts';
 
 const acme = { organisationId: 'o1', organisation: 'acme' };
 const globex = { organisationId: 'o2', organisation: 'globex' };
@@ -104,6 +105,136 @@ describe('giving energy to work', () => {
   });
 });
 
+describe('what was reserved', () => {
+  it('gives all idle energy of a deployment to its requests, and everything else to those who have something', () => {
+    // 30 J, 10 of them idle. Digits alone hold .2 of the memory and are asked once for 3.5 J dynamic.
+    const [line] = base.lines;
+    const facts: IntervalFacts = {
+      ...base,
+      gatewayCpuS: 0,
+      housekeepingS: 0,
+      runners: [{ pid: 7, cpuS: 0.35 }],
+      lines: line ? [{ ...line, atMs: 900 }] : [],
+      jobs: [],
+      reservations: [{ use: digits, memoryBytes: 200 }],
+    };
+    const alone = attribute(facts);
+    expect(find(alone.entries, 'r1').allocated.energyJ).toBeCloseTo(30, 12);
+    // With letters, which hold .05 and are not asked: 3.5 + 2 J to .5 J so far, of 30.
+    const beside = attribute({ ...facts, reservations: base.reservations });
+    expect(find(beside.entries, 'r1').allocated.energyJ).toBeCloseTo((30 * 5.5) / 6, 12);
+    const ready = find(beside.entries, 'i1:idle:ready:m2:3');
+    expect(ready.allocated.energyJ).toBeCloseTo((30 * 0.5) / 6, 12);
+    // Hardware by reserved memory, .2 to .05.
+    expect(ready.allocated.embodiedG).toBeCloseTo(0.008 / 5, 15);
+    expect(find(beside.entries, 'i1:idle:platform').allocated).toEqual({
+      energyJ: 0,
+      carbonG: 0,
+      embodiedG: 0,
+    });
+    // The waste: what was allocated and not used. Over all entries it is 0: somebody pays for everything.
+    expect(ready.allocated.energyJ - ready.energyJ).toBeCloseTo(2, 12);
+  });
+
+  it('leaves everything with the platform when nobody reserved anything and nothing ran', () => {
+    const quiet = { ...base, gatewayCpuS: 0.005, lines: [], jobs: [], reservations: [], runners: [] };
+    const { entries } = attribute(quiet);
+    expect(find(entries, 'i1:idle:platform').allocated.energyJ).toBe(30);
+    expect(find(entries, 'i1:overhead:gateway').allocated.energyJ).toBe(0);
+  });
+});
+
+describe('accelerators', () => {
+  // 12 of the 30 J are an accelerator's, 2 of them idle: 10 J dynamic, that runner 7 caused.
+  const accelerator = { energyJ: 12, idleW: 2, runnerPids: [7] };
+  const other = { ids: ['cpu'], atMs: 300, rows: 1, runnerPid: 8, computeNs: 900, head: head(letters) };
+  const facts = { ...base, idleW: 8, accelerator, lines: [...base.lines, other] };
+
+  it('gives what they draw to who computed with them, by computing time, and to nobody else', () => {
+    const { entries, acceleratorJPerS, joulesPerCpuS } = attribute(facts);
+    // The host without it: 18 − 8 J over 2 busy CPU·s.
+    expect(joulesPerCpuS).toBe(5);
+    const [first, second] = [find(entries, 'r1'), find(entries, 'r2')];
+    expect(first.energyJ - first.idleShareJ - first.cpuS * 5).toBeCloseTo(10 / 3, 12);
+    expect(second.energyJ - second.idleShareJ - second.cpuS * 5).toBeCloseTo(20 / 3, 12);
+    const bystander = find(entries, 'cpu');
+    expect(bystander.energyJ - bystander.idleShareJ - bystander.cpuS * 5).toBeCloseTo(0, 12);
+    expect(acceleratorJPerS).toBeCloseTo(10 / 300e-9, 3);
+  });
+
+  it('gives it to everybody who computes when it is not known who uses them', () => {
+    const { entries } = attribute({ ...facts, accelerator: { ...accelerator, runnerPids: [] } });
+    const bystander = find(entries, 'cpu');
+    expect(bystander.energyJ - bystander.idleShareJ - bystander.cpuS * 5).toBeCloseTo((10 * 900) / 1200, 12);
+  });
+
+  it('books them apart when none of those who use them computed anything', () => {
+    const { entries } = attribute({ ...facts, lines: [other] });
+    expect(find(entries, 'i1:overhead:accelerators')).toMatchObject({ cpuS: 0, energyJ: 10 });
+  });
+});
+
+describe('other work of the gateway', () => {
+  it('lets a request beside an import carry what requests carry otherwise, and the import the rest', () => {
+    // .6 CPU·s in a second with an import and two requests, of which one was computed meanwhile; learnt: 1 ms each.
+    const facts = {
+      ...base,
+      gatewayCpuS: 0.605,
+      otherWork: { cpuS: 0.5, requests: 1, cpuSPerRequest: 0.001 },
+      helpers: [{ note: 'imports', cpuS: 0.2 }],
+    };
+    const { entries, gatewayCpuSPerRequest } = attribute(facts);
+    expect(find(entries, 'i1:overhead:gateway: other work').cpuS).toBeCloseTo(0.499, 12);
+    expect(gatewayCpuSPerRequest).toBeCloseTo((0.6 - 0.499) / 2, 12);
+    expect(find(entries, 'i1:overhead:imports').cpuS).toBe(0.2);
+    expect(find(entries, 'i1:overhead:gateway').cpuS).toBeCloseTo(0.005, 12);
+  });
+
+  it('is not made up: with none, requests carry all that they caused', () => {
+    const { entries } = attribute(base);
+    expect(entries.some(({ note }) => note === 'gateway: other work')).toBe(false);
+    const idle = { ...base, lines: [], otherWork: { cpuS: 0.08, requests: 0, cpuSPerRequest: 0.001 } };
+    const quiet = attribute(idle).entries;
+    expect(find(quiet, 'i1:overhead:gateway: other work').cpuS).toBeCloseTo(0.08, 12);
+    expect(find(quiet, 'i1:overhead:gateway').cpuS).toBeCloseTo(0.025, 12);
+  });
+});
+
+describe('how a line came about', () => {
+  it('says who computed it, alone or with others, and what became of it', () => {
+    const [line] = base.lines;
+    if (!line) throw new Error('no line');
+    const { entries } = attribute({
+      ...base,
+      lines: [
+        { ...line, ids: ['alone'] },
+        { ...line, ids: ['left', 'gone'], shared: true, outcome: 'aborted' },
+        { ...line, ids: ['kept'], runnerPid: 0, computeNs: 0, outcome: 'cached' },
+      ],
+    });
+    const told = ['alone', 'left', 'kept', 'j1', 'i1:idle:platform'].map((id) => {
+      const { attributionMethod, outcome, runnerPid } = find(entries, id);
+      return [attributionMethod, outcome, runnerPid];
+    });
+    expect(told).toEqual([
+      ['direct', 'finished', 7],
+      ['shared step', 'aborted', 7],
+      ['proportional', 'cached', null],
+      ['direct', 'finished', null],
+      ['proportional', 'finished', null],
+    ]);
+  });
+
+  it('books what was aborted or failed in full: what is computed is computed', () => {
+    const failed = attribute({
+      ...base,
+      lines: base.lines.map((line) => ({ ...line, outcome: 'failed' as const })),
+    });
+    const finished = attribute(base);
+    expect(find(failed.entries, 'r2').energyJ).toBe(find(finished.entries, 'r2').energyJ);
+  });
+});
+
 describe('conservation', () => {
   const amount = fc.oneof(fc.constant(0), fc.double({ min: 1e-6, max: 1e3, noNaN: true }));
   const schedule = fc.record({
@@ -115,6 +246,13 @@ describe('conservation', () => {
     hostBusyS: amount,
     gatewayCpuS: amount,
     housekeepingS: amount,
+    otherWork: fc.record({ cpuS: amount, requests: fc.integer({ min: 0, max: 50 }), cpuSPerRequest: amount }),
+    helpers: fc.array(fc.record({ note: fc.constant('imports'), cpuS: amount }), { maxLength: 1 }),
+    accelerator: fc.record({
+      energyJ: fc.oneof(fc.constant(0), fc.double({ min: 1e-6, max: 2e5, noNaN: true })),
+      idleW: fc.oneof(fc.constant(0), fc.double({ min: 1e-3, max: 500, noNaN: true })),
+      runnerPids: fc.uniqueArray(fc.integer({ min: 1, max: 6 }), { maxLength: 3 }),
+    }),
     runners: fc.uniqueArray(fc.record({ pid: fc.integer({ min: 1, max: 6 }), cpuS: amount }), {
       selector: ({ pid }) => pid,
     }),
@@ -126,6 +264,8 @@ describe('conservation', () => {
         runnerPid: fc.integer({ min: 1, max: 6 }),
         computeNs: fc.oneof(fc.constant(0), fc.integer({ min: 1, max: 1e9 })),
         use: fc.constantFrom(digits, letters),
+        shared: fc.boolean(),
+        outcome: fc.constantFrom('finished', 'aborted', 'failed', 'cached'),
       }),
     ),
     jobs: fc.array(fc.record({ cpuS: amount, memoryBytes: fc.integer({ min: 0, max: 1e12 }) }), {
@@ -147,7 +287,7 @@ describe('conservation', () => {
     }),
   });
 
-  it('holds to 1e-9 for energy, idle, carbon, embodied and water, whatever ran', () => {
+  it('holds to 1e-9 for energy, idle, carbon, embodied and water, used and allocated, whatever ran', () => {
     fc.assert(
       fc.property(schedule, ({ lines, jobs, ...rest }) => {
         const facts: IntervalFacts = {
@@ -173,6 +313,15 @@ describe('conservation', () => {
         same(({ embodiedG }) => embodiedG);
         same(({ waterL }) => waterL ?? 0);
         same(({ cpuS }) => cpuS);
+        const totals = {
+          energy_j: total.energyJ,
+          carbon_g: total.carbonG,
+          embodied_g: total.embodiedG,
+          water_l: total.waterL,
+        };
+        expect(residualRatio(entries, totals)).toBeLessThanOrEqual(1e-9);
+        for (const { allocated } of entries)
+          for (const figure of Object.values(allocated)) expect(figure).toBeGreaterThanOrEqual(0);
         expect(usefulCpuS + otherCpuS).toBeCloseTo(total.cpuS, 6);
         for (const entry of entries) {
           expect(entry.energyJ).toBeGreaterThanOrEqual(0);

@@ -1,6 +1,7 @@
 /** How many requests of each grant an interval has that is not settled yet: a few numbers instead of its lines. */
 import type { Db } from '../storage/db.ts';
-import type { PricedLine } from './lines.ts';
+import type { ComputedBatch } from './energy.ts';
+import { isRepeat, type PricedLine, requestOf } from './lines.ts';
 import { settledCalls, usageSince } from './store/usage.ts';
 
 interface GrantCount {
@@ -12,6 +13,26 @@ interface GrantCount {
 
 export class GrantCounts {
   readonly #grants = new Map<string, GrantCount>();
+
+  /** What is computed again after it failed (`id~n`) is one request. */
+  add(items: ComputedBatch['items'], atMs: number): void {
+    let grantId: string | null = null;
+    let inferences = 0;
+    for (const { context, outcome } of items) {
+      if (outcome === 'failed' && isRepeat(context.requestId)) continue;
+      if (context.kind !== 'inference') {
+        if (context.grantId !== null) this.addOther(context.grantId, requestOf(context), atMs);
+        continue;
+      }
+      if (context.grantId !== grantId) {
+        if (grantId !== null) this.addInferences(grantId, inferences, atMs);
+        grantId = context.grantId;
+        inferences = 0;
+      }
+      inferences++;
+    }
+    if (grantId !== null) this.addInferences(grantId, inferences, atMs);
+  }
 
   addInferences(grantId: string, count: number, atMs: number): void {
     const { seconds } = this.#of(grantId);
@@ -47,10 +68,12 @@ export class GrantCounts {
 
 export function countsOf(lines: readonly PricedLine[]): GrantCounts {
   const counts = new GrantCounts();
-  for (const { head, ids, atMs } of lines) {
+  for (const { head, ids, atMs, outcome } of lines) {
     if (head.grantId === null) continue;
-    if (head.kind === 'inference') counts.addInferences(head.grantId, ids.length, atMs);
-    else for (const id of ids) counts.addOther(head.grantId, id.split('~', 1)[0] ?? id, atMs);
+    if (head.kind === 'inference') {
+      const requests = outcome === 'failed' ? ids.filter((id) => !isRepeat(id)) : ids;
+      counts.addInferences(head.grantId, requests.length, atMs);
+    } else for (const id of ids) counts.addOther(head.grantId, id.split('~', 1)[0] ?? id, atMs);
   }
   return counts;
 }

@@ -180,7 +180,7 @@ export function parseLines(intervalId: string, values: readonly unknown[]): Segm
     if (start.success) startMs = start.data.start;
     else broken++;
   }
-  return { startMs, lines: mergeCalls(lines), items, broken };
+  return { startMs, lines: mergeRepeats(mergeCalls(lines)), items, broken };
 }
 
 function readBatch(
@@ -268,6 +268,58 @@ function readReused(
     });
   }
   return { lines, items, broken };
+}
+
+/** A computation that came to nothing and was made again has the id of its request and a number. */
+export function isRepeat(id: string): boolean {
+  return id.includes('~');
+}
+
+/** Computations that came to nothing are a part of the line of their request, if it has one here. */
+function mergeRepeats(lines: PricedLine[]): PricedLine[] {
+  const isOfRepeats = ({ outcome, head, ids }: PricedLine) =>
+    outcome === 'failed' && head.kind === 'inference' && ids.some(isRepeat);
+  if (!lines.some(isOfRepeats)) return lines;
+  const repeats = new Map<string, PricedLine[]>();
+  const merged: PricedLine[] = [];
+  for (const line of lines) {
+    if (!isOfRepeats(line)) {
+      merged.push(line);
+      continue;
+    }
+    for (const id of line.ids) {
+      const request = id.slice(0, id.indexOf('~'));
+      repeats.set(request, [...(repeats.get(request) ?? []), { ...line, ids: [id] }]);
+    }
+  }
+  // Their figures are not those of the others of their batch any more.
+  for (const line of merged.splice(0)) {
+    const others = line.ids.filter((id) => !repeats.has(id));
+    if (others.length > 0) merged.push(others.length === line.ids.length ? line : { ...line, ids: others });
+    for (const id of line.ids) {
+      const own = repeats.get(id);
+      if (!own) continue;
+      // A runner's CPU time is split by what it computed itself: what another one computed stays apart.
+      const isSame = ({ runnerPid }: PricedLine) => runnerPid === line.runnerPid;
+      repeats.set(
+        id,
+        own.filter((repeat) => !isSame(repeat)),
+      );
+      merged.push(own.filter(isSame).reduce(addRepeat, { ...line, ids: [id] }));
+    }
+  }
+  return [...merged, ...[...repeats.values()].flat()];
+}
+
+function addRepeat(line: PricedLine, repeat: PricedLine): PricedLine {
+  return {
+    ...line,
+    computeNs: line.computeNs + repeat.computeNs,
+    cpuS: line.cpuS + repeat.cpuS,
+    dynamicJ: line.dynamicJ + repeat.dynamicJ,
+    idleShareJ: line.idleShareJ + repeat.idleShareJ,
+    ...(repeat.shared ? { shared: true } : {}),
+  };
 }
 
 /** The many model calls of an explanation or evaluation become one line. */

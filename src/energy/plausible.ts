@@ -13,6 +13,8 @@ const mostW = 1e6;
 /** Counters are sampled one after another: so much of the CPUs' time they may be ahead of the clock, and so many s. */
 const samplingPart = 1.5;
 const samplingS = 0.1;
+/** 64 TiB. */
+const mostBytes = 2 ** 46;
 /** The two clocks drift and are read one after the other. */
 const clockS = 2;
 
@@ -97,6 +99,11 @@ const mostNs = 86_400e9;
 /** What a runner tells of itself. */
 export function plausibleNs(computeNs: number): number {
   return computeNs >= 0 ? Math.min(computeNs, mostNs) : 0;
+}
+
+/** No memory is negative or more than any host has. */
+export function plausibleBytes(bytes: number): number {
+  return Math.min(positive(bytes), mostBytes);
 }
 
 function positive(value: number): number {
