@@ -125,7 +125,7 @@ describe('the choice of a meter', () => {
   });
 
   it('lets the estimate stand in while a sensor is away, counts that, and takes it up again', async () => {
-    const { choose, set, pass, missed } = home(rapl);
+    const { choose, set, pass, missed, said } = home(rapl);
     const { meter, fallback } = await choose({ idleW: 10, maxW: 50 });
     meter.read();
     fallback.read();
@@ -140,6 +140,10 @@ describe('the choice of a meter', () => {
     set('powercap/intel-rapl:0/energy_uj', 17_000_000);
     pass(1, 100);
     expect(meter.read()).toEqual({ energyJ: 12 });
+    expect(said.slice(1)).toEqual([
+      'the meter gives no sample: an estimate stands in',
+      'the meter gives samples again',
+    ]);
   });
 
   it('uses a calibration of this host, and says when it is of another one', async () => {

@@ -105,10 +105,10 @@ export async function chooseMeter(config: MeterConfig, options: ChooseOptions): 
       { method: meter.name, reason },
       `energy is ${meter.description}; not measured because ${reason}`,
     );
-  const counted = options.missed ? countMissing(meter, options.missed) : meter;
+  const watched = watchMissing(meter, options);
   return {
-    meter: counted,
-    fallback: sensor ? fallback : counted,
+    meter: watched,
+    fallback: sensor ? fallback : watched,
     watts,
     reason,
     notUsed,
@@ -120,15 +120,25 @@ export async function chooseMeter(config: MeterConfig, options: ChooseOptions): 
   };
 }
 
-/** The first reading starts a meter, and is missing by its nature. */
-function countMissing(meter: Meter, missed: (meter: string, reason: string) => void): Meter {
+/**
+ * Tells of samples that are missing, and says aloud when that begins and ends. The first reading starts a meter, and is
+ * missing by its nature.
+ */
+function watchMissing(meter: Meter, { log, missed }: Pick<ChooseOptions, 'log' | 'missed'>): Meter {
   let begun = false;
+  let away = false;
   return {
     ...meter,
     read() {
       const reading = meter.read();
       const reason = 'missing' in reading ? reading.missing : reading.partly;
-      if (reason !== undefined && begun) missed(meter.name, reason);
+      if (begun && reason !== undefined) {
+        missed?.(meter.name, reason);
+        if (!away)
+          log.warn({ method: meter.name, reason }, 'the meter gives no sample: an estimate stands in');
+      }
+      if (away && reason === undefined) log.info({ method: meter.name }, 'the meter gives samples again');
+      away = begun && reason !== undefined;
       begun = true;
       return reading;
     },
