@@ -178,8 +178,9 @@ class MeteredEnergy implements Energy {
   }
 
   async report(query: ReportQuery): Promise<ImpactReport> {
-    const { ledger, basis, metering } = this.#running();
-    return ledger.report(this.#reportHost(basis, metering), query);
+    const { ledger, basis, grid, metering } = this.#running();
+    const now = { ...basis, intensity: grid.current() };
+    return ledger.report(this.#reportHost(now, metering), query);
   }
 
   grid(): Grid {

@@ -295,6 +295,10 @@ function splitOf(reading: Reading, meterJ: number) {
   };
 }
 
+function gridNote({ atMs, kind, scope }: Basis['intensity']): string {
+  return atMs === null ? 'a yearly average' : `the mean over the energy of this window (now ${kind}, ${scope})`;
+}
+
 /** What the electricity of the window caused, instead of what it causes now. */
 function withIntensity(host: ReportHost, gPerKwh: number | null): ReportHost {
   if (gPerKwh === null) return host;
@@ -341,7 +345,7 @@ function notesOf({ basis, quality, uncertainty }: ReportHost, scope: Scope): str
     ...(basis.embodied.assumed
       ? ['embodied carbon is estimated from the number of CPUs and the memory']
       : []),
-    'the grid intensity is a yearly average, location-based; no certificates or offsets are counted',
+    `the grid intensity is ${gridNote(basis.intensity)}, location-based; no certificates or offsets are counted`,
     'CPUs are not reserved for single deployments: all of them stand ready for all',
   ];
 }

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { CommonwattError } from '../../errors.ts';
 
 /** Raised whenever a formula gives other numbers than before. */
-export const calculatorVersion = '1';
+const calculatorVersion = '1';
 
 /** Units by field name; a field of a list is named like the list's: `parts.energyJ`. */
 export type Units = Readonly<Record<string, string>>;

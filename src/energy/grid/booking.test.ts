@@ -70,6 +70,18 @@ it('an interval across the hour has the mean of both hours, the next one only th
       intensity_g_per_kwh: gPerKwh,
     });
   }
+  const report = await opened.report({
+    from: new Date(start),
+    to: new Date(start + 60_000),
+    groupBy: ['kind'],
+    scope: 'all',
+  });
+  // 240 J at 275 g/kWh on the whole.
+  expect(report.intensityGPerKwh).toMatchObject({
+    value: expect.closeTo(275, 6),
+    source: 'time series grid.csv',
+  });
+  expect(report.notes.join()).toMatch(/mean over the energy of this window \(now average, direct\)/);
   expect(opened.describe().join('\n')).toMatch(/grid: 300 gCO2e\/kWh in DE \(average, direct\)/);
 });
 

@@ -20,10 +20,10 @@ export interface Kept {
   points: GridPoint[];
 }
 
-/** Of one name, kind and scope: figures of another kind are never found here. */
-function fileOf(folder: string, { name, kind, scope }: GridSource): string {
+/** Of one name, kind, scope and server: figures of another kind are never found here. */
+function fileOf(folder: string, { name, kind, scope, origin }: GridSource): string {
   const identity = createHash('sha256')
-    .update(JSON.stringify([name, kind, scope]))
+    .update(JSON.stringify([name, kind, scope, origin]))
     .digest('hex');
   return join(folder, 'grid', `${identity.slice(0, 16)}.json`);
 }

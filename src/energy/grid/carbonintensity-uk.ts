@@ -9,7 +9,7 @@ import type { GridPoint } from './series.ts';
 import type { GridSource } from './source.ts';
 import { instantSchema, minuteText } from './time.ts';
 
-export const carbonIntensityUkUrl = 'https://api.carbonintensity.org.uk/';
+const carbonIntensityUkUrl = 'https://api.carbonintensity.org.uk/';
 
 const service = 'carbonintensity.org.uk';
 
@@ -46,6 +46,7 @@ export function carbonIntensityUk(options: CarbonIntensityUkOptions): GridSource
     zone: region === null ? 'GB' : `GB ${region}`,
     kind: 'average',
     scope: 'direct',
+    origin: baseUrl,
     description: `carbonintensity.org.uk (NESO, CC BY 4.0), ${region === null ? 'Great Britain' : `region ${region}`}`,
     everyMs: 900_000,
     local: false,

@@ -10,7 +10,7 @@ import { type GridPoint, steps } from './series.ts';
 import type { GridSource } from './source.ts';
 import { instantSchema } from './time.ts';
 
-export const electricityMapsUrl = 'https://api.electricitymaps.com/v3/';
+const electricityMapsUrl = 'https://api.electricitymaps.com/v3/';
 export const electricityMapsToken = 'COMMONWATT_ELECTRICITY_MAPS_TOKEN';
 
 const service = 'Electricity Maps';
@@ -50,6 +50,7 @@ export function electricityMaps(options: ElectricityMapsOptions): GridSource {
     zone,
     kind: 'average',
     scope,
+    origin: baseUrl,
     description: `Electricity Maps, zone ${zone}`,
     everyMs: hourMs / 4,
     local: false,

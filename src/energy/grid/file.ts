@@ -40,6 +40,7 @@ export function gridFile({ path, zone, kind, scope }: FileOptions): GridSource {
     zone,
     kind,
     scope,
+    origin: path,
     description: `time series ${basename(path)}`,
     everyMs: 60_000,
     local: true,

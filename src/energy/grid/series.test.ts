@@ -23,6 +23,7 @@ const source = {
   zone: 'DE',
   kind: 'average',
   scope: 'life-cycle',
+  origin: 'a test',
   description: 'a test series',
   everyMs: hour,
   local: true,

@@ -73,5 +73,3 @@ export const gridSettings = z.preprocess(
   (given) => (typeof given === 'string' ? { sources: given.split(',') } : given),
   settings,
 );
-
-export type GridSettings = z.infer<typeof settings>;

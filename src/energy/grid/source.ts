@@ -12,6 +12,8 @@ export interface GridSource {
   readonly zone: string;
   readonly kind: Intensity['kind'];
   readonly scope: Intensity['scope'];
+  /** Who is asked: what another server said is never taken for its own. */
+  readonly origin: string;
   /** For people, with its licence where that must be named. */
   readonly description: string;
   /** How often it is worth asking, ms. */

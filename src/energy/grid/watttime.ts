@@ -10,7 +10,7 @@ import { type GridPoint, steps } from './series.ts';
 import type { GridSource } from './source.ts';
 import { instantSchema, minuteText } from './time.ts';
 
-export const watttimeUrl = 'https://api.watttime.org/';
+const watttimeUrl = 'https://api.watttime.org/';
 export const watttimeVariables = 'COMMONWATT_WATTTIME_USERNAME and COMMONWATT_WATTTIME_PASSWORD';
 
 const service = 'WattTime';
@@ -93,6 +93,7 @@ export function watttime(options: WattTimeOptions): GridSource {
     zone: region,
     kind: 'marginal',
     scope: 'direct',
+    origin: baseUrl,
     description: `WattTime, marginal operating emissions of ${region}`,
     everyMs: stepMs,
     local: false,
