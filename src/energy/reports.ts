@@ -296,7 +296,9 @@ function splitOf(reading: Reading, meterJ: number) {
 }
 
 function gridNote({ atMs, kind, scope }: Basis['intensity']): string {
-  return atMs === null ? 'a yearly average' : `the mean over the energy of this window (now ${kind}, ${scope})`;
+  return atMs === null
+    ? 'a yearly average'
+    : `the mean over the energy of this window (now ${kind}, ${scope})`;
 }
 
 /** What the electricity of the window caused, instead of what it causes now. */
