@@ -234,9 +234,9 @@ export class RunnerProcess {
 
   #answer(frame: Frame) {
     if (frame.kind === frameKinds.alive) {
-      this.#up = true;
       this.#unansweredPing = false;
-      this.residentBytes = frame.number;
+      // One that is too large before it could do anything has not been started: no model is to blame.
+      if (this.#mayHold(frame.number)) this.#up = true;
       return;
     }
     const call = this.#calls.get(frame.id);
@@ -260,6 +260,16 @@ export class RunnerProcess {
     }
   }
 
+  /** False: so much is beyond its limit, and it is being ended for it. */
+  #mayHold(residentBytes: number): boolean {
+    this.residentBytes = residentBytes;
+    const { memoryLimitBytes } = this.#options;
+    if (residentBytes <= memoryLimitBytes) return true;
+    const limit = megabytes(memoryLimitBytes);
+    this.#kill('memory', `it grew to ${megabytes(residentBytes)} of memory; its limit is ${limit}`);
+    return false;
+  }
+
   #look() {
     const now = performance.now();
     // The gateway itself was stopped or starved: the runner had no chance to answer meanwhile.
@@ -267,14 +277,7 @@ export class RunnerProcess {
     this.#watchedAt = now;
     this.#progressAt += asleep;
     this.#pingedAt += asleep;
-    this.residentBytes = residentBytesOf(this.pid) ?? this.residentBytes;
-    if (this.residentBytes > this.#options.memoryLimitBytes) {
-      this.#kill(
-        'memory',
-        `it grew to ${megabytes(this.residentBytes)} of memory; its limit is ${megabytes(this.#options.memoryLimitBytes)}`,
-      );
-      return;
-    }
+    if (!this.#mayHold(residentBytesOf(this.pid) ?? this.residentBytes)) return;
     const [oldest] = this.#calls.values();
     if (oldest) {
       if (now - this.#progressAt > oldest.limitMs)
