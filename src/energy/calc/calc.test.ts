@@ -1,4 +1,5 @@
 /** The published and worked figures, to the digits printed, through the registry that the command line uses. */
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { findFormula, formulas } from './calc.ts';
 
@@ -148,6 +149,44 @@ describe('giving energy to work', () => {
     closeTo(of('a')?.carbonG, (5.5 / 3.6e6) * 1.2 * 400, 12);
     const partsJ = parts.map((part) => part.energyJ);
     expect(calc('conservation', { meterJ: energyJ, partsJ }).conserved).toBe(true);
+  });
+
+  it('gives all of it for any work', () => {
+    // Counters tell nanoseconds; what is less is nothing.
+    const amount = fc.double({ min: 0, max: 1e6, noNaN: true }).map((value) => (value < 1e-9 ? 0 : value));
+    const work = fc.array(
+      fc.record({
+        name: fc.constant('w'),
+        cpuS: amount,
+        reserved: fc.double({ min: 0, max: 0.1, noNaN: true }),
+      }),
+      {
+        maxLength: 10,
+      },
+    );
+    fc.assert(
+      fc.property(
+        fc.double({ min: 1e-6, max: 1e9, noNaN: true }),
+        amount,
+        amount,
+        work,
+        (energyJ, idleW, otherCpuS, all) => {
+          const { parts } = calc('attribute', {
+            energyJ,
+            idleW,
+            seconds: 2,
+            otherCpuS,
+            work: all,
+          }) as unknown as {
+            parts: { energyJ: number; allocatedJ: number }[];
+          };
+          for (const basis of ['energyJ', 'allocatedJ'] as const) {
+            const partsJ = parts.map((part) => part[basis]);
+            expect(calc('conservation', { meterJ: energyJ, partsJ }).conserved).toBe(true);
+          }
+        },
+      ),
+    );
   });
 
   it('sees when parts do not sum to their meter', () => {
