@@ -2,6 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { runPython } from '../../../test/python.ts';
 import { cpuSeconds } from '../units.ts';
 import { CpuTimeMeter, energyFromCpuTime, hostWatts } from './cpu-time.ts';
 import { IdlePower } from './idle-power.ts';
@@ -43,7 +44,7 @@ const twoPackages = {
   'intel-rapl:0': { name: 'package-0', uj: 1_000_000, range },
   'intel-rapl:0:0': { name: 'core', uj: 500_000, range },
   'intel-rapl:0:1': { name: 'dram', uj: 200_000, range },
-  'intel-rapl:1': { name: 'package-1', uj: 1_000_000, range },
+  'intel-rapl:1': { name: 'package-1', uj: 801_000_000, range },
   'intel-rapl:2': { name: 'psys', uj: 9_000_000, range },
   'intel-rapl-mmio:0': { name: 'package-0', uj: 1_000_000, range },
 };
@@ -139,9 +140,87 @@ describe('RAPL', () => {
     meter.read();
     now = 1;
     for (const folder of Object.keys(twoPackages)) tree.set(folder, 11_000_000);
+    tree.set('intel-rapl:1', 811_000_000);
     const reading = meter.read();
     // 10 J of each package and 10.8 J of memory.
     expect(reading).toEqual({ energyJ: 10 + 10 + 10.8 });
+  });
+
+  it('counts a counter once that each die of a package repeats, and two that met by chance twice', () => {
+    const tree = powercap({
+      'intel-rapl:0': { name: 'package-0-die-0', uj: 5_000_000, range },
+      'intel-rapl:1': { name: 'package-0-die-1', uj: 5_000_010, range },
+    });
+    let now = 0;
+    const meter = raplOn(tree, () => now);
+    meter.read();
+    now = 1;
+    tree.set('intel-rapl:0', 65_000_000);
+    tree.set('intel-rapl:1', 65_000_020);
+    expect(meter.read()).toEqual({ energyJ: 60 });
+    const apart = powercap({
+      'intel-rapl:0': { name: 'package-0', uj: 5_000_000, range },
+      'intel-rapl:1': { name: 'package-1', uj: 5_000_010, range },
+    });
+    const two = raplOn(apart, () => now);
+    two.read();
+    now = 2;
+    apart.set('intel-rapl:0', 65_000_000);
+    apart.set('intel-rapl:1', 35_000_010);
+    expect(two.read()).toEqual({ energyJ: 90 });
+  });
+
+  it('tells the joules that CodeCarbon tells of the same counters', () => {
+    // Package 0, its cores, its other interface, package 1; at last both wrap.
+    const steps = [
+      [31_000_000, 9_000_000, 31_000_000, 820_000_000],
+      [90_500_000, 19_000_000, 90_500_000, 860_000_000],
+      [2_000_000, 29_000_000, 2_000_000, 1_000_000],
+    ].map(([first, core, copy, second]) => ({
+      'intel-rapl:0': first ?? 0,
+      'intel-rapl:0:0': core ?? 0,
+      'intel-rapl-mmio:0': copy ?? 0,
+      'intel-rapl:1': second ?? 0,
+    }));
+    const { 'intel-rapl:0:1': _, ...known } = twoPackages;
+    const zones = () =>
+      powercap(
+        Object.fromEntries(
+          Object.entries(known).map(([path, zone]) => [path, { ...zone, range: 900_000_000 }]),
+        ),
+      );
+    const theirs = zones();
+    const script = `
+import json, os, sys
+from codecarbon.core.cpu import IntelRAPL
+from codecarbon.core.units import Time
+root, steps = sys.argv[1], json.loads(sys.argv[2])
+rapl = IntelRAPL(rapl_dir=root)
+rapl.start()
+for step in steps:
+    for folder, uj in step.items():
+        with open(os.path.join(root, folder, "energy_uj"), "w") as file:
+            file.write(str(int(uj)))
+    rapl.get_cpu_details(Time.from_seconds(10))
+    print(sum(each.energy_delta.kWh for each in rapl._rapl_files) * 3.6e6)
+`;
+    const told = runPython(script, [theirs.root, JSON.stringify(steps)])
+      .trim()
+      .split('\n')
+      .map(Number);
+    const own = zones();
+    let now = 0;
+    const meter = raplOn(own, () => now);
+    meter.read();
+    const counted = steps.map((step) => {
+      now += 1;
+      for (const [folder, uj] of Object.entries(step)) own.set(folder, uj);
+      const reading = meter.read();
+      return 'energyJ' in reading ? reading.energyJ : Number.NaN;
+    });
+    expect(counted).toEqual([30 + 19, 59.5 + 40, 811.5 + 41].map((joules) => expect.closeTo(joules, 9)));
+    // It rounds 1 J to 2.77778e-7 kWh.
+    expect(told).toEqual(counted.map((joules) => expect.closeTo((joules * 2.77778) / (1 / 0.36), 6)));
   });
 
   it('takes psys where there are no packages', () => {

@@ -22,6 +22,9 @@ const packageCeilingW = 1000;
 /** Counters are updated about every millisecond: one that stands still for so long is not one (virtual machines), s. */
 const standsStillS = 0.5;
 
+/** Counters that are so near to each other again and again are one counter, told by each die of a package, µJ. */
+const mirrorUj = 500_000;
+
 interface Zone {
   name: string;
   file: string;
@@ -59,6 +62,8 @@ export class RaplMeter implements Meter {
   readonly #ceilingW: number;
   readonly #factor: number;
   readonly #clock: MonotonicClock;
+  /** Zones that repeat another one. */
+  readonly #mirrors = new Set<Zone>();
   #last: { values: number[]; at: number } | undefined;
 
   constructor(zones: readonly Zone[], { maxW, platformFactor, clock }: RaplOptions) {
@@ -100,7 +105,7 @@ export class RaplMeter implements Meter {
     for (const [index, zone] of this.#zones.entries()) {
       const delta = difference(zone, last.values[index] ?? 0, values[index] ?? 0, seconds);
       if (typeof delta === 'string') return { missing: delta };
-      energyUj += delta;
+      if (!this.#repeats(index, last.values, values, delta)) energyUj += delta;
     }
     const watts = energyUj / 1e6 / seconds;
     if (watts > this.#ceilingW) {
@@ -108,6 +113,21 @@ export class RaplMeter implements Meter {
     }
     if (energyUj === 0 && seconds >= standsStillS) return { missing: 'the counters do not move' };
     return { energyJ: joules((energyUj / 1e6) * this.#factor) };
+  }
+
+  /** Near to each other before and now; after some joules it is certain, before that it is left out to be safe. */
+  #repeats(index: number, before: readonly number[], now: readonly number[], delta: number): boolean {
+    const zone = this.#zones[index];
+    if (!zone || zone.name.startsWith('dram')) return false;
+    if (this.#mirrors.has(zone)) return true;
+    const near = (values: readonly number[], other: number) =>
+      Math.abs((values[index] ?? 0) - (values[other] ?? 0)) <= mirrorUj;
+    const repeated = this.#zones.findIndex(
+      (each, other) =>
+        other < index && !each.name.startsWith('dram') && near(before, other) && near(now, other),
+    );
+    if (repeated !== -1 && delta > 4 * mirrorUj) this.#mirrors.add(zone);
+    return repeated !== -1;
   }
 }
 
