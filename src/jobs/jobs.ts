@@ -33,6 +33,7 @@ import { type GivenSchedule, type Wish, wishOf } from './wish.ts';
 
 export type { JobError, JobRecord, JobState } from './record.ts';
 export { jobJson } from './record.ts';
+export type { JobTools } from './running.ts';
 
 /** What does the work of one kind of job. It may be run again after a crash, from what it saved last. */
 export interface JobHandler {

@@ -1,8 +1,8 @@
 /**
  * The trainer process: tfjs-layers (same layers and semantics as Keras) on its WASM backend. Started by
  * trainer.ts, it gets one order, reports each epoch, hands back the weights, and ends with its server.
- * The same order gives the same weights: initial weights and the order of rows come from the seed, and the
- * arithmetic runs on one thread.
+ * The same order gives the same weights, interrupted or not: initial weights and the order of rows come from the seed,
+ * and the arithmetic runs on one thread.
  */
 import { writeFileSync } from 'node:fs';
 import { setPriority } from 'node:os';
@@ -12,7 +12,8 @@ import { setWasmPaths } from '@tensorflow/tfjs-backend-wasm';
 import * as tf from '@tensorflow/tfjs-core';
 import { initializers, type LayersModel, layers, sequential } from '@tensorflow/tfjs-layers';
 import { seededRandom, shuffle } from '../quality/seeded.ts';
-import type { Backend, TrainedLayer, TrainerMessage, TrainOrder } from './protocol.ts';
+import type { Backend, TrainedLayer, TrainerMessage, TrainerOrder, TrainOrder } from './protocol.ts';
+import { restoreState, stateOf } from './state.ts';
 
 /** Rows evaluated in one go. */
 const evaluationRows = 1024;
@@ -21,8 +22,13 @@ class Diverged extends Error {}
 
 yieldToTheServer();
 process.on('disconnect', () => process.exit(1));
-process.once('message', (order: TrainOrder) => {
-  run(order).catch((error: unknown) => {
+let pausing = false;
+process.on('message', (message: TrainerOrder) => {
+  if (message.type === 'pause') {
+    pausing = true;
+    return;
+  }
+  run(message.order).catch((error: unknown) => {
     send({
       type: 'failed',
       reason: error instanceof Diverged ? 'diverged' : 'error',
@@ -34,16 +40,27 @@ process.once('message', (order: TrainOrder) => {
 async function run(order: TrainOrder): Promise<void> {
   const { backend, note } = await startBackend();
   send({ type: 'started', backend, note });
-  const model = build(order);
+  const optimizer = tf.train[order.optimizer](order.learningRate);
+  const model = build(order, optimizer);
+  if (order.from) await restoreState(order.from, model, optimizer);
   const random = seededRandom(order.seed);
   const rows = Uint32Array.from(order.y.keys());
+  let reportedMs = performance.now();
   for (let epoch = 1; epoch <= order.epochs; epoch++) {
     shuffle(rows, random);
+    // Done by an earlier process; its rows were shuffled all the same.
+    if (epoch <= (order.from?.epoch ?? 0)) continue;
     const [loss, accuracy] = await trainEpoch(model, order, rows);
     if (!Number.isFinite(loss)) throw new Diverged(`the loss became ${loss} in epoch ${epoch}`);
     for (const layer of model.layers) assertFinite(layer, epoch);
     const [valLoss, valAccuracy] = evaluate(model, order);
     send({ type: 'epoch', epoch, loss, accuracy, valLoss, valAccuracy });
+    const { stateEveryMs, epochs } = order;
+    const due = stateEveryMs !== null && performance.now() - reportedMs >= stateEveryMs;
+    if (epoch === epochs || !(due || pausing)) continue;
+    send({ type: 'state', state: await stateOf(epoch, model, optimizer) });
+    reportedMs = performance.now();
+    if (pausing) return;
   }
   send({ type: 'done', layers: weightsOf(model, order) });
 }
@@ -67,7 +84,7 @@ async function cpuBackend(): Promise<'cpu'> {
   return 'cpu';
 }
 
-function build(order: TrainOrder): LayersModel {
+function build(order: TrainOrder, optimizer: tf.Optimizer): LayersModel {
   const model = sequential();
   order.layers.forEach(({ units, activation }, index) => {
     model.add(
@@ -82,7 +99,7 @@ function build(order: TrainOrder): LayersModel {
     );
   });
   model.compile({
-    optimizer: tf.train[order.optimizer](order.learningRate),
+    optimizer,
     loss: order.loss,
     metrics: ['accuracy'],
   });

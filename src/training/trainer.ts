@@ -2,7 +2,15 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { CommonwattError } from '../errors.ts';
-import type { Backend, EpochResult, TrainedLayer, TrainerMessage, TrainOrder } from './protocol.ts';
+import type {
+  Backend,
+  EpochResult,
+  TrainedLayer,
+  TrainerMessage,
+  TrainerOrder,
+  TrainOrder,
+  TrainState,
+} from './protocol.ts';
 
 export interface TrainerLog {
   warn(fields: object, message: string): void;
@@ -62,6 +70,8 @@ export class Trainer {
       signal: AbortSignal;
       started(backend: Backend, note: string | null): void;
       epoch(result: EpochResult): void;
+      /** As often as the order says, and the last thing after `pause`. */
+      state?(state: TrainState): void;
     },
   ): Promise<TrainedLayer[]> {
     const child = this.#child;
@@ -77,6 +87,7 @@ export class Trainer {
       const received = (message: TrainerMessage) => {
         if (message.type === 'started') on.started(message.backend, message.note);
         else if (message.type === 'epoch') on.epoch(epochOf(message));
+        else if (message.type === 'state') on.state?.(message.state);
         else if (message.type === 'done') finish(() => resolve(message.layers));
         else finish(() => reject(failure(message)));
       };
@@ -92,8 +103,13 @@ export class Trainer {
       child.on('message', received);
       if (child.exitCode !== null || child.signalCode !== null)
         return exited(child.exitCode, child.signalCode);
-      child.send(order);
+      child.send({ type: 'train', order } satisfies TrainerOrder);
     });
+  }
+
+  /** At the end of this epoch it reports its state and computes no more, unless that was the last. */
+  pause(): void {
+    if (this.#child.connected) this.#child.send({ type: 'pause' } satisfies TrainerOrder);
   }
 
   /** Ends the process if it is not gone yet, and waits until it is. */

@@ -2,8 +2,8 @@
  * The training room: makes a model from a data set, in a process of its own that is metered and can be stopped.
  *
  * In: a TrainConfig and a checked data set. Out: a Keras `.h5` in the artifact store, the history of its epochs,
- * and what it used. Promise: the same configuration, seed and data give the same weights; data travels to the
- * trainer in memory, never to disk; whatever becomes of a training, its energy is booked.
+ * and what it used. Promise: the same configuration, seed and data give the same weights, interrupted or not; data
+ * travels to the trainer in memory, never to disk; whatever becomes of a training, its energy is booked.
  */
 import { z } from 'zod';
 import {
@@ -12,18 +12,20 @@ import {
   type DatasetRecord,
   type LoadedDataset,
 } from '../datasets/datasets.ts';
-import type { Accountant } from '../energy/energy.ts';
-import { type ImpactJson, impactJson } from '../energy/footprint.ts';
+import type { Accountant, Footprint } from '../energy/energy.ts';
+import { type ImpactJson, impactJson, sumFootprints } from '../energy/footprint.ts';
 import { CommonwattError } from '../errors.ts';
-import type { JobHandler, JobRecord } from '../jobs/jobs.ts';
+import type { JobHandler, JobRecord, JobTools } from '../jobs/jobs.ts';
 import { writeKerasH5 } from '../models/formats/keras-h5-write.ts';
 import { isName } from '../models/names.ts';
+import { checkpointBytes, readCheckpoint } from './checkpoint.ts';
 import {
   activations,
   type Backend,
   type EpochResult,
   type TrainedLayer,
   type TrainOrder,
+  type TrainState,
 } from './protocol.ts';
 import { Trainer } from './trainer.ts';
 
@@ -105,7 +107,12 @@ export interface TrainingOptions {
   newRequestId(): string;
   /** Another trainer process; for tests. */
   trainer?: URL;
+  /** Least time between two checkpoints, ms. */
+  checkpointEveryMs?: number;
 }
+
+/** Starting a process, reading data and state: on two cores one to three seconds were seen. */
+const interruptionMs = 3000;
 
 /** Handles jobs of kind `train`. */
 export function trainHandler(options: TrainingOptions): JobHandler {
@@ -116,7 +123,14 @@ export function trainHandler(options: TrainingOptions): JobHandler {
       checkAgainst(parsed, (await options.datasets.load(organisationId, parsed.dataset)).record);
       return parsed;
     },
-    run: (job, { signal, progress }) => train(options, job, signal, progress),
+    /** Weights times rows times epochs. */
+    async work(organisationId, config) {
+      const parsed = parseTrainConfig(config);
+      const { record, split } = await options.datasets.load(organisationId, parsed.dataset);
+      return parametersOf(parsed, record.features.length) * split.train.length * parsed.epochs;
+    },
+    interruptionMs,
+    run: (job, tools) => train(options, job, tools),
   };
 }
 
@@ -146,12 +160,7 @@ export function parseTrainConfig(config: unknown): TrainConfig {
 
 function checkAgainst(config: TrainConfig, dataset: DatasetRecord): void {
   assertPassed(dataset);
-  let inputs = dataset.features.length;
-  let parameters = 0;
-  for (const { units } of config.layers) {
-    parameters += (inputs + 1) * units;
-    inputs = units;
-  }
+  const parameters = parametersOf(config, dataset.features.length);
   if (parameters > maxParameters)
     throw new CommonwattError(
       'INVALID_CONFIG',
@@ -160,16 +169,23 @@ function checkAgainst(config: TrainConfig, dataset: DatasetRecord): void {
     );
 }
 
-async function train(
-  options: TrainingOptions,
-  job: JobRecord,
-  signal: AbortSignal,
-  progress: (progress: TrainProgress) => void,
-): Promise<TrainResult> {
+function parametersOf({ layers }: TrainConfig, features: number): number {
+  let inputs = features;
+  let parameters = 0;
+  for (const { units } of layers) {
+    parameters += (inputs + 1) * units;
+    inputs = units;
+  }
+  return parameters;
+}
+
+async function train(options: TrainingOptions, job: JobRecord, tools: JobTools): Promise<TrainResult> {
+  const startedMs = performance.now();
   const config = parseTrainConfig(job.config);
   const data = await options.datasets.load(job.organisationId, config.dataset);
   checkAgainst(config, data.record);
-  signal.throwIfAborted();
+  const saved = readCheckpoint(await tools.load(), { jobId: job.id, datasetId: data.record.id });
+  tools.signal.throwIfAborted();
 
   const trainer = await Trainer.start(options.trainer);
   const meter = options.accountant.meterJob({
@@ -184,40 +200,50 @@ async function train(
     pid: trainer.pid,
     use: null,
   });
-  const history: EpochResult[] = [];
+  const history: EpochResult[] = saved?.history ?? [];
+  const keeper = new StateKeeper(options, tools, (state) =>
+    checkpointBytes({ jobId: job.id, datasetId: data.record.id, history, state }),
+  );
   let backend: Backend = 'wasm';
   let layers: TrainedLayer[];
   let impact: ImpactJson;
-  const report = (latest: EpochResult | undefined) =>
-    progress({
-      epoch: latest?.epoch ?? 0,
-      epochs: config.epochs,
-      loss: latest?.loss ?? null,
-      accuracy: latest?.accuracy ?? null,
-      valLoss: latest?.valLoss ?? null,
-      valAccuracy: latest?.valAccuracy ?? null,
-      energyWh: impactJson(meter.soFar()).energyWh,
-    });
+  const report = () => {
+    const used = meter.soFar();
+    tools.used(used);
+    tools.done(history.length / config.epochs);
+    tools.progress(progressOf(history, config.epochs, sumFootprints([...tools.earlier, used])));
+  };
+  const pause = () => trainer.pause();
+  tools.pause.addEventListener('abort', pause);
   try {
-    report(undefined);
-    layers = await trainer.train(orderOf(config, data), {
-      signal,
+    report();
+    const order = orderOf(config, data, saved?.state ?? null, options.checkpointEveryMs ?? 30_000);
+    const training = trainer.train(order, {
+      signal: AbortSignal.any([tools.signal, keeper.paused]),
       started: (used, note) => {
         backend = used;
+        tools.used(meter.soFar(), performance.now() - startedMs);
         if (note)
           options.log.warn({ jobId: job.id, backend, note }, 'training falls back to plain JavaScript');
       },
       epoch: (result) => {
         history.push(result);
-        report(result);
+        report();
       },
+      state: (state) => keeper.take(state),
     });
+    if (tools.pause.aborted) pause();
+    layers = await training;
   } finally {
+    tools.pause.removeEventListener('abort', pause);
     // The process is still there (idle, or stopped), so that its last seconds are read before it ends.
     try {
-      impact = impactJson(await meter.finish());
+      const used = await meter.finish();
+      tools.used(used);
+      impact = impactJson(sumFootprints([...tools.earlier, used]));
     } finally {
       await trainer.end();
+      await keeper.idle();
     }
   }
   const bytes = await writeKerasH5({
@@ -240,7 +266,64 @@ async function train(
   return { artifactSha256: sha256, sizeBytes, history, backend, impact };
 }
 
-function orderOf(config: TrainConfig, data: LoadedDataset): TrainOrder {
+/** Stores states one after another, and ends the training when the one it was to be paused with is stored. */
+class StateKeeper {
+  readonly #options: TrainingOptions;
+  readonly #tools: JobTools;
+  readonly #bytesOf: (state: TrainState) => Buffer;
+  readonly #stop = new AbortController();
+  #saving: Promise<void> | undefined;
+
+  constructor(options: TrainingOptions, tools: JobTools, bytesOf: (state: TrainState) => Buffer) {
+    this.#options = options;
+    this.#tools = tools;
+    this.#bytesOf = bytesOf;
+  }
+
+  get paused(): AbortSignal {
+    return this.#stop.signal;
+  }
+
+  take(state: TrainState): void {
+    const last = this.#tools.pause.aborted;
+    // A slow disk is not asked for more than it can do.
+    if (this.#saving && !last) return;
+    const bytes = this.#bytesOf(state);
+    this.#saving = (this.#saving ?? Promise.resolve())
+      .then(() => this.#tools.save(bytes))
+      .catch((error: unknown) => {
+        this.#options.log.warn({ err: error }, 'a checkpoint of a training could not be stored');
+      })
+      .then(() => {
+        this.#saving = undefined;
+        if (last) this.#stop.abort(this.#tools.pause.reason);
+      });
+  }
+
+  async idle(): Promise<void> {
+    await this.#saving;
+  }
+}
+
+function progressOf(history: readonly EpochResult[], epochs: number, used: Footprint): TrainProgress {
+  const latest = history.at(-1);
+  return {
+    epoch: latest?.epoch ?? 0,
+    epochs,
+    loss: latest?.loss ?? null,
+    accuracy: latest?.accuracy ?? null,
+    valLoss: latest?.valLoss ?? null,
+    valAccuracy: latest?.valAccuracy ?? null,
+    energyWh: impactJson(used).energyWh,
+  };
+}
+
+function orderOf(
+  config: TrainConfig,
+  data: LoadedDataset,
+  from: TrainState | null,
+  stateEveryMs: number,
+): TrainOrder {
   const { train, validation } = data.split;
   return {
     features: data.record.features.length,
@@ -254,6 +337,8 @@ function orderOf(config: TrainConfig, data: LoadedDataset): TrainOrder {
     ...rowsOf(data, train),
     validationX: rowsOf(data, validation).x,
     validationY: rowsOf(data, validation).y,
+    from,
+    stateEveryMs,
   };
 }
 
