@@ -97,7 +97,9 @@ export class Feed {
     const refused = left[0] === undefined ? null : { count: left.length, reason: left[0] };
     if (refused)
       log.warn({ source: source.name, ...refused }, 'grid values that cannot be true are left out');
-    const older = source.local ? [] : this.points.filter(({ endMs }) => endMs > nowMs - rememberedMs);
+    // What has been is remembered; an older forecast is not mixed with the new one.
+    const isPast = ({ startMs, endMs }: GridPoint) => startMs <= nowMs && endMs > nowMs - rememberedMs;
+    const older = source.local ? [] : this.points.filter(isPast);
     this.points = ordered([...older, ...good]);
     this.refused = refused;
     if (this.problem !== null) log.info({ source: source.name }, 'the grid source answers again');

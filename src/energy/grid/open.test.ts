@@ -170,6 +170,24 @@ describe('the grid signal', () => {
     expect(grid.over(start, start + 1000)).toMatchObject({ value: 120, stale: false });
   });
 
+  it('remembers what has been, but never mixes an old forecast with a new one', async () => {
+    let answer = uk(120);
+    const grid = await ukGrid(() => answer);
+    // The next answer knows less of the past and of the future.
+    answer = {
+      body: {
+        data: [{ from: minute(start + hour), to: minute(start + 2 * hour), intensity: { forecast: 80 } }],
+      },
+    };
+    nowMs = start + hour;
+    await grid.refresh();
+    expect(grid.over(start, start + hour).value).toBe(120);
+    expect(grid.over(nowMs, nowMs + 1000).value).toBe(80);
+    expect(grid.forecast(nowMs, nowMs + 6 * hour)).toEqual([
+      { startMs: nowMs, endMs: nowMs + hour, gPerKwh: 80 },
+    ]);
+  });
+
   it('lets a second source of the same kind stand in for the first', async () => {
     service = await gridService(() => ({ status: 500, body: '' }));
     const path = join(folder, 'backup.csv');
