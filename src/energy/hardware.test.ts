@@ -4,7 +4,8 @@ import { readBasis } from './basis.ts';
 import { hardwareOf, hardwarePresets } from './hardware.ts';
 
 const host = { cpuCount: 4, memoryBytes: 16e9 };
-const embodied = async (energy: object) => (await readBasis(configSchema.parse({ energy }).energy, host)).embodied;
+const embodied = async (energy: object) =>
+  (await readBasis(configSchema.parse({ energy }).energy, host)).embodied;
 
 describe('hardware', () => {
   it('is known by name, with its source: 7,012 kg for 8 GPUs (EcoLogits), 1,356 kg for an R740 (Dell)', () => {
