@@ -26,6 +26,7 @@ import { Explainer } from './explain/explain.ts';
 import { recordAudit } from './gate/audit.ts';
 import { createGate, type PlatformGate } from './gate/gate.ts';
 import { Identity } from './gate/identity.ts';
+import { Checkpoints } from './jobs/checkpoints.ts';
 import { Jobs } from './jobs/jobs.ts';
 import { importCpuS, inspectApart } from './models/formats/import-process.ts';
 import { Grants } from './models/grants.ts';
@@ -188,6 +189,8 @@ async function build(
     audit: recordAudit,
     log,
     handlers: { train: trainHandler({ datasets, artifacts, accountant: energy, log, newRequestId }) },
+    grid: () => energy.grid(),
+    checkpoints: new Checkpoints({ db, artifacts, log }),
   });
   undo.push(() => jobs.stop());
 
