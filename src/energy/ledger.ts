@@ -356,7 +356,8 @@ export class Ledger implements Accountant {
       nowMs,
       durationS,
       taken,
-      idleW: taken.source.quality === 'measured' ? this.#idle.watts : chosen.watts.idleW,
+      // What stands in for a sensor is at the sensor's scale.
+      idleW: chosen.meter.quality === 'measured' ? this.#idle.watts : chosen.watts.idleW,
       host,
       used,
       jobs: jobs.map(({ use }) => use),

@@ -146,6 +146,24 @@ describe('the choice of a meter', () => {
     ]);
   });
 
+  it('stands in with what the sensor showed for the same CPU time, once it has seen enough of it', async () => {
+    const { choose, set, pass } = home(rapl);
+    const { meter, fallback } = await choose({ idleW: 10, maxW: 60 });
+    let second = 0;
+    const interval = (uj: number | string) => {
+      second++;
+      set('powercap/intel-rapl:0/energy_uj', uj);
+      pass(1, second * 100);
+      return [meter.read(), fallback.read()];
+    };
+    while (second < 12) interval(1e6 + second * 80e6);
+    // The counters tell 80 W where the estimate is 35 W.
+    expect(interval(1e6 + second * 80e6)).toEqual([{ energyJ: 80 }, { energyJ: 35 }]);
+    const [gone, standIn] = interval('garbage');
+    expect(gone).toHaveProperty('missing');
+    expect(standIn).toEqual({ energyJ: expect.closeTo(80, 6) });
+  });
+
   it('uses a calibration of this host, and says when it is of another one', async () => {
     const dataFolder = mkdtempSync(join(tmpdir(), 'data-'));
     const calibration = {

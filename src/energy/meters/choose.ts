@@ -15,6 +15,7 @@ import {
   type SensorName,
 } from './open.ts';
 import type { MeterConfig } from './settings.ts';
+import { Remembered, StandIn } from './stand-in.ts';
 
 export type { MeterConfig } from './settings.ts';
 
@@ -74,49 +75,62 @@ const acceleratorMeters: readonly AcceleratorName[] = ['dcgm', 'nvidia-smi', 'hw
 /** Throws INVALID_CONFIG when a sensor is demanded that cannot be read. */
 export async function chooseMeter(config: MeterConfig, options: ChooseOptions): Promise<Metering> {
   checkCurve(config);
-  const { host, log, clock } = options;
-  const known = knownOf(config, options);
-  const watts = hostWatts(config, known.facts, known.calibration);
-  const timed = clock ? { clock } : {};
-  const covers = watts.source?.told.startsWith('calibrated') ? known.calibration?.covers : undefined;
-  const estimate = new CpuTimeMeter({
-    watts,
-    cpu: () => host.cpu(),
-    ...timed,
-    ...(covers ? { covers } : {}),
-  });
+  const { watts, estimate, note } = openEstimate(config, options);
   const notUsed: NotUsed[] = [];
   const sensor = await openHostSensor(config, options, notUsed);
-  const accelerated = await openAccelerated(config, options, notUsed).catch(async (error: unknown) => {
+  const accelerators = await openAccelerated(config, options, notUsed).catch(async (error: unknown) => {
     await sensor?.stop?.();
     throw error;
   });
-  const chosen = sensor ?? estimate;
-  const meter = accelerated ? new WithAccelerators(chosen, accelerated) : chosen;
-  const fallback = sensor
-    ? accelerated
-      ? new WithAccelerators(estimate, accelerated, { standsIn: true })
-      : estimate
-    : meter;
+  const { meter, fallback } = compose(sensor, estimate, accelerators);
   const reason = sensor ? null : reasonOf(config, notUsed);
-  if (sensor) log.info({ method: meter.name }, `energy is ${meter.description}`);
-  else
-    log.warn(
-      { method: meter.name, reason },
-      `energy is ${meter.description}; not measured because ${reason}`,
-    );
+  const { log } = options;
+  const told = `energy is ${meter.description}`;
+  if (reason === null) log.info({ method: meter.name }, told);
+  else log.warn({ method: meter.name, reason }, `${told}; not measured because ${reason}`);
   const watched = watchMissing(meter, options);
   return {
     meter: watched,
-    fallback: sensor ? fallback : watched,
+    fallback: fallback ?? watched,
     watts,
     reason,
     notUsed,
-    lines: linesOf(meter, reason, notUsed, known.note),
+    lines: linesOf(meter, reason, notUsed, note),
     async stop() {
       await sensor?.stop?.();
-      await accelerated?.meter.stop();
+      await accelerators?.meter.stop();
     },
+  };
+}
+
+function openEstimate(config: MeterConfig, options: ChooseOptions) {
+  const { host, clock } = options;
+  const { facts, calibration, note } = knownOf(config, options);
+  const watts = hostWatts(config, facts, calibration);
+  const covers = watts.curve === calibration?.curve ? calibration?.covers : undefined;
+  const estimate = new CpuTimeMeter({
+    watts,
+    cpu: () => host.cpu(),
+    ...(clock ? { clock } : {}),
+    ...(covers ? { covers } : {}),
+  });
+  return { watts, estimate, note };
+}
+
+/** No fallback: the meter is the estimate itself. */
+function compose(
+  sensor: Meter | null,
+  estimate: Meter,
+  accelerators: Accelerators | null,
+): { meter: Meter; fallback: Meter | null } {
+  if (!sensor)
+    return { meter: accelerators ? new WithAccelerators(estimate, accelerators) : estimate, fallback: null };
+  const remembered = new Remembered(sensor);
+  const standIn = new StandIn(estimate, remembered);
+  if (!accelerators) return { meter: remembered.meter, fallback: standIn };
+  return {
+    meter: new WithAccelerators(remembered.meter, accelerators),
+    fallback: new WithAccelerators(standIn, accelerators, { standsIn: true }),
   };
 }
 
