@@ -9,6 +9,7 @@ import { meteringIsOff, unmetered } from './footprint.ts';
 import { type Grid, gridLine, openGridSignal } from './grid/open.ts';
 import { Host } from './host.ts';
 import { Ledger, type LedgerLog } from './ledger.ts';
+import { LedgerReader } from './ledger-reader.ts';
 import { type Live, LiveFigures, nothingChecked, nothingMetered, type SelfCheck } from './live.ts';
 import { chooseMeter, type Metering } from './meters/choose.ts';
 import type { Helper } from './processes.ts';
@@ -25,6 +26,8 @@ export interface Energy extends Accountant {
   /** Settles first. Throws INVALID_REQUEST for an impossible window. */
   report(query: ReportQuery): Promise<ImpactReport>;
   live(): Live;
+  /** Lines and intervals of the ledger; works without metering, too. */
+  readonly books: LedgerReader;
   /** The intensity of the electricity. */
   grid(): Grid;
   /** Do the entries of each interval add up to the meter? Null: nothing is metered. */
@@ -53,7 +56,7 @@ const systemClock = { now: () => Date.now(), monotonic: () => performance.now() 
 
 /** Its `start` throws INVALID_CONFIG when a sensor is demanded that cannot be read. */
 export function createEnergy(options: EnergyOptions): Energy {
-  return options.config.energy.meter === 'off' ? noAccountant(options.log) : new MeteredEnergy(options);
+  return options.config.energy.meter === 'off' ? noAccountant(options) : new MeteredEnergy(options);
 }
 
 class MeteredEnergy implements Energy {
@@ -67,8 +70,11 @@ class MeteredEnergy implements Energy {
   #runnerPids: readonly number[] = [];
   #gateways: readonly number[] = [];
 
+  readonly books: LedgerReader;
+
   constructor(options: EnergyOptions) {
     this.#options = options;
+    this.books = new LedgerReader(options.db, () => this.settle());
     this.#host = options.host ?? new Host();
   }
 
@@ -231,7 +237,7 @@ class MeteredEnergy implements Energy {
 }
 
 /** Meters and books nothing, for benchmarks: every figure is unknown because metering is off. */
-function noAccountant(log: LedgerLog): Energy {
+function noAccountant({ db, log }: EnergyOptions): Energy {
   const refuse = () =>
     new CommonwattError('NOT_READY', `there is no report: ${meteringIsOff}`, {
       where: 'COMMONWATT_METER',
@@ -257,6 +263,7 @@ function noAccountant(log: LedgerLog): Energy {
       throw refuse();
     },
     live: () => nothingMetered,
+    books: new LedgerReader(db, async () => {}),
     selfCheck: () => null,
     settling: () => ({}),
     meterHelper() {},

@@ -50,7 +50,7 @@ export interface House {
   aliases: Pick<AliasMoves, 'move'>;
   evaluations: Pick<Evaluations, 'evaluate' | 'list' | 'passedGate'>;
   explainer: Pick<Explainer, 'explain' | 'sourcesOf'>;
-  energy: Pick<Energy, 'report' | 'live' | 'grid'>;
+  energy: Pick<Energy, 'report' | 'live' | 'grid' | 'books'>;
   receipts: Pick<Receipts, 'ofEntry' | 'publicKeys' | 'rotate'>;
   /** Reads an artifact, decrypted and verified. */
   artifacts: { read(organisationId: string, sha256: string): Promise<Uint8Array> };

@@ -12,8 +12,13 @@ const dayMs = 24 * 3600 * 1000;
 const groupBySchema = z
   .string()
   .default('model')
-  .transform((text) => text.split(','))
-  .pipe(z.array(z.enum(groupNames)).min(1).max(4))
+  .transform((text, context) =>
+    text.split(',').map((name) => {
+      const known = groupNames.find((group) => group === name);
+      if (!known) context.addIssue(`"${name}" is none of ${groupNames.join(', ')}`);
+      return known ?? 'model';
+    }),
+  )
   .describe(`one or several of ${groupNames.join(', ')}, with commas between them`);
 
 export function impactRoutes(app: PlatformApp, { energy }: Pick<House, 'energy'>): void {

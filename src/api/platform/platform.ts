@@ -16,6 +16,7 @@ import type { House, PlatformApp } from './house.ts';
 import { impactRoutes } from './impact.ts';
 import { jobRoutes } from './jobs.ts';
 import { keyRoutes } from './keys.ts';
+import { ledgerRoutes } from './ledger.ts';
 import { memberRoutes } from './members.ts';
 import { modelRoutes } from './models.ts';
 import { organisationRoutes } from './organisations.ts';
@@ -42,6 +43,7 @@ export async function platformRoutes(app: FastifyInstance, house: House): Promis
       evaluationRoutes(routes, house);
       explainRoutes(routes, house);
       impactRoutes(routes, house);
+      ledgerRoutes(routes, house);
       gridRoutes(routes, house);
       receiptRoutes(routes, house);
       serverRoutes(routes, house);

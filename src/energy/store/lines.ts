@@ -69,6 +69,38 @@ async function nextHour(db: Db, { toMs, heads }: LineWindow, from: number): Prom
   return (await query.executeTakeFirst())?.hour;
 }
 
+/** Metered intervals that start in the window, in order: as many as asked for, and the start of the next one. */
+export async function readIntervalRows(
+  db: Db,
+  window: Pick<LineWindow, 'fromMs' | 'toMs'>,
+  limit: number,
+): Promise<{ intervals: Interval[]; nextMs: number | null }> {
+  const found: Interval[] = [];
+  const all = { ...window, heads: null };
+  for (let hour = await nextHour(db, all, hourOf(window.fromMs)); hour !== undefined; ) {
+    const fromMs = Math.max(hour * hourMs, window.fromMs);
+    const toMs = Math.min((hour + 1) * hourMs, window.toMs);
+    const own = await db
+      .selectFrom('ledger_intervals')
+      .where('start_ms', '>=', fromMs)
+      .where('start_ms', '<', toMs)
+      .selectAll()
+      .execute();
+    for (const part of await partsOfWindow(db, fromMs, toMs))
+      own.push(...(await readPart(db, part)).intervals);
+    found.push(...own.filter(({ start_ms }) => start_ms >= fromMs && start_ms < toMs).sort(inOrder));
+    if (found.length > limit) break;
+    hour = await nextHour(db, all, hour + 1);
+  }
+  const next = found[limit];
+  if (!next) return { intervals: found, nextMs: null };
+  // Those that start in one millisecond are told together, so that their start is enough to go on from.
+  const before = found.slice(0, limit).filter(({ start_ms }) => start_ms < next.start_ms);
+  return before.length > 0
+    ? { intervals: before, nextMs: next.start_ms }
+    : { intervals: found.filter(({ start_ms }) => start_ms === next.start_ms), nextMs: next.start_ms + 1 };
+}
+
 type Order = Pick<Interval, 'start_ms' | 'id'>;
 
 function inOrder(a: Order, b: Order): number {

@@ -9,6 +9,7 @@ import { configSchema } from '../../../config.ts';
 import { Datasets } from '../../../datasets/datasets.ts';
 import { impactJson, unmetered } from '../../../energy/footprint.ts';
 import { openGridSignal } from '../../../energy/grid/open.ts';
+import { LedgerReader } from '../../../energy/ledger-reader.ts';
 import { CommonwattError } from '../../../errors.ts';
 import { recordAudit } from '../../../gate/audit.ts';
 import { type TestPlatform, testPlatform } from '../../../gate/testing/platform.ts';
@@ -65,6 +66,7 @@ const serverFacts = () => ({
         pid: 4,
         kind: 'shared' as const,
         residentBytes: 5,
+        computedS: 1.5,
         models: [{ model: 'acme/digits:1', memoryBytes: 3 }],
       },
     ],
@@ -191,6 +193,7 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
         quality: 'assumed' as const,
       }),
       grid: () => grid,
+      books: new LedgerReader(db, async () => {}),
     },
     receipts: {
       ofEntry: async () => {
