@@ -45,11 +45,13 @@ describe('hardware', () => {
   });
 
   it.each([
-    ['toaster'],
-    [{ vcpus: 0, memoryGb: 16 }],
-    [{ embodiedKgCo2e: -1 }],
-    [{ vcpus: 1, memoryGb: 1, fans: 3 }],
-  ])('refuses %j', (hardware) => {
-    expect(configSchema.safeParse({ energy: { hardware } }).success).toBe(false);
+    ['toaster', /not a known machine \(rack-server, .*\), nor .*vcpus/],
+    [{ vcpus: 0, memoryGb: 16 }, />=1/],
+    [{ embodiedKgCo2e: -1 }, />0/],
+    [{ vcpus: 1, memoryGb: 1, fans: 3 }, /fans/],
+  ])('refuses %j and says why', (hardware, why) => {
+    const { error } = configSchema.safeParse({ energy: { hardware } });
+    expect(error?.issues[0]?.path.slice(0, 2)).toEqual(['energy', 'hardware']);
+    expect(error?.issues[0]?.message).toMatch(why);
   });
 });

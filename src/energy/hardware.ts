@@ -46,22 +46,27 @@ type PresetName = keyof typeof hardwarePresets;
 const count = z.coerce.number().int().min(0).max(10_000);
 
 /** A name from the list, a figure of one's own, or parts to be summed. */
-export const hardwareSettings = z.union([
-  z.enum(Object.keys(hardwarePresets) as [PresetName, ...PresetName[]]),
-  z.strictObject({
-    embodiedKgCo2e: z.coerce.number().positive().max(1e7),
-    lifeYears: z.coerce.number().positive().max(100).optional(),
-    source: z.string().min(1).optional(),
-  }),
-  z.strictObject({
-    vcpus: z.coerce.number().int().min(1).max(10_000),
-    memoryGb: z.coerce.number().positive().max(1e6),
-    ssds: count.optional(),
-    hdds: count.optional(),
-    gpus: count.optional(),
-    lifeYears: z.coerce.number().positive().max(100).optional(),
-  }),
-]);
+export const hardwareSettings = z.union(
+  [
+    z.enum(Object.keys(hardwarePresets) as [PresetName, ...PresetName[]]),
+    z.strictObject({
+      embodiedKgCo2e: z.coerce.number().positive().max(1e7),
+      lifeYears: z.coerce.number().positive().max(100).optional(),
+      source: z.string().min(1).optional(),
+    }),
+    z.strictObject({
+      vcpus: z.coerce.number().int().min(1).max(10_000),
+      memoryGb: z.coerce.number().positive().max(1e6),
+      ssds: count.optional(),
+      hdds: count.optional(),
+      gpus: count.optional(),
+      lifeYears: z.coerce.number().positive().max(100).optional(),
+    }),
+  ],
+  {
+    error: `not a known machine (${Object.keys(hardwarePresets).join(', ')}), nor {embodiedKgCo2e, lifeYears}, nor parts {vcpus, memoryGb, ssds, hdds, gpus}`,
+  },
+);
 
 const usualLifeYears = 4;
 
