@@ -29,6 +29,7 @@ const commands: [name: string, summary: string, load: () => Promise<CommandFile>
   ['explain', 'show what an answer was made of', () => import('./explain.ts')],
   ['export', 'get a model file back', () => import('./export.ts')],
   ['impact', 'energy, carbon, utilisation and what sharing saves', () => import('./impact.ts')],
+  ['ledger', 'the lines behind every figure, to look at or as a file', () => import('./ledger.ts')],
   ['grid', 'how dirty the electricity is, now and as forecast', () => import('./grid.ts')],
   ['calc', 'compute any formula of the accounting, without a server', () => import('./calc.ts')],
   ['calibrate', 'measure this host, so that estimates come close', () => import('./calibrate.ts')],

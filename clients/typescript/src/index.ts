@@ -6,6 +6,7 @@
  */
 import { binaryRequest } from './binary-request.ts';
 import { type GridResource, gridResource } from './grid.ts';
+import { type LedgerResource, ledgerResource } from './ledger.ts';
 import { organisationResources, type PeopleResources } from './people.ts';
 import { type ReceiptResource, receiptResource } from './receipts.ts';
 import { type ModelResources, modelResources } from './registry.ts';
@@ -29,6 +30,7 @@ import type {
 import { type CallOptions, type ClientOptions, createTransport, type Transport } from './transport.ts';
 import { type WorkResources, workResources } from './work.ts';
 
+export type { LedgerFilter, LedgerFormat, LedgerLine, LedgerPage, MeteredInterval } from './ledger.ts';
 export type * from './shapes.ts';
 export { type Bytes, type CallOptions, type ClientOptions, CommonwattApiError } from './transport.ts';
 export type { JobWait } from './work.ts';
@@ -68,6 +70,7 @@ export class Commonwatt {
   readonly grid: GridResource;
   readonly server: ServerResource;
   readonly receipts: ReceiptResource;
+  readonly ledger: LedgerResource;
   readonly #transport: Transport;
 
   constructor(options: ClientOptions) {
@@ -87,6 +90,7 @@ export class Commonwatt {
     this.grid = gridResource(this.#transport);
     this.server = serverResource(this.#transport);
     this.receipts = receiptResource(this.#transport);
+    this.ledger = ledgerResource(this.#transport);
   }
 
   whoami(options?: CallOptions): Promise<WhoAmI> {
