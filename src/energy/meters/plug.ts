@@ -31,7 +31,7 @@ const plugInterval = { low: 0.97, high: 1.03 };
 
 export function plugSource(settings: PlugSettings): Source {
   const { kind, channel, everyS } = settings;
-  const web = new Web(kind === 'tasmota' ? { ...settings, user: undefined, password: undefined } : settings);
+  const web = new Web(signIn(settings));
   const path = pathOf(settings);
   return {
     name: kind === 'tasmota' ? 'tasmota' : 'shelly',
@@ -44,7 +44,13 @@ export function plugSource(settings: PlugSettings): Source {
   };
 }
 
-/** Tasmota takes its password as parameters; the others take it as HTTP has it. */
+/** Tasmota takes its password as parameters; the others take it as HTTP has it. Both firmwares call the user admin. */
+function signIn({ kind, ...access }: PlugSettings): WebAccess {
+  if (kind === 'tasmota') return { ...access, user: undefined, password: undefined };
+  if (access.password === undefined) return access;
+  return { ...access, user: access.user ?? 'admin', digestOnly: kind === 'shelly' };
+}
+
 function pathOf({ kind, channel, user, password }: PlugSettings): string {
   if (kind === 'shelly') return `/rpc/Switch.GetStatus?id=${channel}`;
   if (kind === 'shelly1') return `/meter/${channel}`;

@@ -1,4 +1,4 @@
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -54,6 +54,16 @@ describe('settings of meters', () => {
     ['energy.mqtt.url', {}, 'energy: { mqtt: { url: "http://a", topic: t, powerPath: "" } }'],
   ])('that are wrong are refused where they stand: %s', (where, env, yaml) => {
     expect(() => load(env, yaml)).toThrow(expect.objectContaining({ code: 'INVALID_CONFIG', where }));
+  });
+
+  it('are those that the documentation shows', () => {
+    const page = readFileSync(new URL('../../../docs/measuring.md', import.meta.url), 'utf8');
+    const yaml = /```yaml\n([\s\S]*?)```/.exec(page)?.[1] ?? '';
+    expect(load({}, yaml)).toMatchObject({
+      redfish: { chassis: '1U' },
+      mqtt: { everyS: 10 },
+      platformFactor: 1.9,
+    });
   });
 
   it('are shown without their secrets', () => {

@@ -2,12 +2,15 @@
 import { readFile } from 'node:fs/promises';
 import { request as plainRequest } from 'node:http';
 import { request as tlsRequest } from 'node:https';
+import { digestAnswer } from './digest.ts';
 
 export interface WebAccess {
   /** http:// or https:// */
   url: string;
   user?: string | undefined;
   password?: string | undefined;
+  /** The password is not sent: only answers to a digest challenge. */
+  digestOnly?: boolean;
   headers?: Record<string, string> | undefined;
   /** false: whoever answers is believed (management controllers often have certificates of their own making). */
   verifyTls?: boolean | undefined;
@@ -44,7 +47,12 @@ export class Web {
     signal: AbortSignal,
     headers: Record<string, string> = {},
   ): Promise<string> {
-    const { status, text } = await this.ask('GET', path, signal, { headers });
+    let { status, text, headers: told } = await this.ask('GET', path, signal, { headers });
+    const digest = status === 401 ? this.#digest(told['www-authenticate'], path) : null;
+    if (digest !== null)
+      ({ status, text } = await this.ask('GET', path, signal, {
+        headers: { ...headers, authorization: digest },
+      }));
     if (status === 401 || status === 403)
       throw new Error(`${this.#shown(path)} refuses this user or password (status ${status})`);
     if (status < 200 || status > 299) throw new Error(`${this.#shown(path)} answered with status ${status}`);
@@ -110,10 +118,23 @@ export class Web {
     });
   }
 
+  #signIn(): { user: string; password: string } {
+    return {
+      user: this.#access.user ?? decodeURIComponent(this.#base.username),
+      password: this.#access.password ?? decodeURIComponent(this.#base.password),
+    };
+  }
+
+  #digest(challenge: string | string[] | undefined, path: string | undefined): string | null {
+    const { user, password } = this.#signIn();
+    if (typeof challenge !== 'string' || user === '') return null;
+    const { pathname, search } = path === undefined ? this.#base : new URL(path, this.#base);
+    return digestAnswer(challenge, { user, password, method: 'GET', uri: `${pathname}${search}` });
+  }
+
   #basic(): Record<string, string> {
-    const user = this.#access.user ?? decodeURIComponent(this.#base.username);
-    const password = this.#access.password ?? decodeURIComponent(this.#base.password);
-    if (user === '') return {};
+    const { user, password } = this.#signIn();
+    if (user === '' || this.#access.digestOnly) return {};
     return { authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}` };
   }
 
