@@ -29,7 +29,7 @@ export function numberAt(value: unknown, path: string): number | undefined {
   return Number(found);
 }
 
-export function valueAt(value: unknown, path: string): unknown {
+function valueAt(value: unknown, path: string): unknown {
   if (path === '') return value;
   if (typeof value !== 'object' || value === null) return undefined;
   if (Object.hasOwn(value, path)) return (value as Record<string, unknown>)[path];

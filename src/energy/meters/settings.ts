@@ -15,9 +15,9 @@ export const sensorNames = [
   'prometheus',
 ] as const;
 /** auto: the most comprehensive sensor that answers, otherwise the estimate; off: nothing is metered (benchmarks). */
-export const meterNames = ['auto', ...sensorNames, 'cpu-time', 'off'] as const;
+const meterNames = ['auto', ...sensorNames, 'cpu-time', 'off'] as const;
 /** Those whose place is a URL. */
-export const urlMeters = ['redfish', 'plug', 'json', 'mqtt', 'prometheus'] as const;
+const urlMeters = ['redfish', 'plug', 'json', 'mqtt', 'prometheus'] as const;
 
 const httpUrl = z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' });
 const seconds = z.coerce.number().min(0.2).max(3600);
