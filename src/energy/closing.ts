@@ -113,6 +113,12 @@ export function meteredInterval(closing: Closing): MeteredInterval {
     missing: taken.missing ?? taken.sample.partly ?? null,
     notes: [...ofTimes, ...cpu.notes, ...ofAccelerator],
     memoryUsedBytes: used.runners.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0),
-    rowBasis: { basis, node: place.node, watts: closing.chosen.watts, methodVersion: closing.methodVersion },
+    rowBasis: {
+      basis,
+      node: place.node,
+      watts: closing.chosen.watts,
+      methodVersion: closing.methodVersion,
+      meter: { covers: taken.source.covers, interval: taken.source.interval },
+    },
   };
 }

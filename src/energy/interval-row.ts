@@ -1,7 +1,7 @@
 /** A metered interval as a row of the ledger: totals, supply and use, and the assumptions behind them. */
 import type { Attribution, IntervalFacts } from './attribution.ts';
 import type { Basis } from './basis.ts';
-import type { HostWatts } from './meters/meter.ts';
+import type { HostWatts, Meter } from './meters/meter.ts';
 import type { IntervalRow } from './settlement.ts';
 
 export interface Measured {
@@ -19,12 +19,14 @@ export interface RowBasis {
   node: string;
   watts: HostWatts;
   methodVersion: string;
+  /** What was read covers so much, and the truth lies between interval.low and interval.high times the energy. */
+  meter?: Pick<Meter, 'covers' | 'interval'>;
 }
 
 export function intervalRow(
   { facts, method, quality, missing, notes = [], memoryUsedBytes }: Measured,
   attribution: Attribution,
-  { basis, node, watts, methodVersion }: RowBasis,
+  { basis, node, watts, methodVersion, meter }: RowBasis,
 ): IntervalRow {
   const gbS = facts.durationS / 1e9;
   const jobsBytes = facts.jobs.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
@@ -47,6 +49,7 @@ export function intervalRow(
       wattsAssumed: watts.assumed,
       cpuCount: facts.cpuCount,
       memoryBytes: facts.memoryBytes,
+      ...meter,
       ...(missing === null ? {} : { missing }),
       ...(notes.length === 0 ? {} : { bounded: notes }),
     }),
