@@ -62,7 +62,7 @@ async function showOne(id: string, options: Options, terminal: Terminal): Promis
   const line = await connect(options, terminal).ledger.get(id);
   const rows = Object.entries(line).map(([name, value]) => [
     `  ${name}`,
-    value === null ? 'unknown' : String(value),
+    value === null ? '' : String(value),
   ]);
   answer(terminal, options.json, line, [line.id, ...table(rows)]);
 }

@@ -6,7 +6,7 @@
 import { type Insertable, sql } from 'kysely';
 import type { Db, Schema } from '../../storage/db.ts';
 import { type Packed, pack, unpack } from './pack.ts';
-import { hourMs, hourOf, type Interval, type Line } from './tally.ts';
+import { hourMs, hourOf, type Interval, type Line, requestOfLine } from './tally.ts';
 
 /** What is packed in one go: some ms of work, and some ms to read one line again. */
 const linesPerPart = 10_000;
@@ -95,7 +95,7 @@ async function archive(db: Db, hour: number, intervals: readonly Interval[]): Pr
 
 function boundsOf({ intervals, lines }: Packed): Omit<Part, 'hour' | 'part'> {
   const [first, last] = boundsOfTexts(
-    lines.map(({ id }) => id).filter((id) => !id.includes('~') && !id.includes(':')),
+    lines.map(({ id }) => requestOfLine(id)).filter((id) => !id.includes(':')),
   );
   const [firstInterval, lastInterval] = boundsOfTexts(intervals.map(({ id }) => id));
   return {
@@ -173,24 +173,34 @@ export async function isArchived(
   return false;
 }
 
-/** A line with its interval. */
-export async function findArchived(
-  db: Db,
-  id: string,
-): Promise<{ line: Line; interval: Interval } | undefined> {
+/**
+ * Lines with this id, with their intervals; of an explanation or evaluation all its lines, by the id of the request.
+ * Ids of requests rise with time, so few parts can hold them; those of a request in several hours are remembered.
+ */
+export async function findArchived(db: Db, id: string): Promise<{ line: Line; interval: Interval }[]> {
   const interval = intervalIn(id);
-  const all = db.selectFrom('ledger_archive').select(['hour', 'part']);
+  const all = db.selectFrom('ledger_archive').select(['hour', 'part']).orderBy('hour').orderBy('part');
   const parts = await (interval === undefined
-    ? all.where('first_id', '<=', id).where('last_id', '>=', id)
+    ? all.where((eb) =>
+        eb.or([
+          eb.and([eb('first_id', '<=', id), eb('last_id', '>=', id)]),
+          eb('hour', 'in', eb.selectFrom('ledger_repeats').where('request', '=', id).select('hour')),
+        ]),
+      )
     : all.where('first_interval', '<=', interval).where('last_interval', '>=', interval)
   ).execute();
+  const found: { line: Line; interval: Interval }[] = [];
   for (const part of parts) {
     const { intervals, lines } = await readPart(db, part);
-    const line = lines.find((one) => one.id === id);
-    const own = intervals.find((one) => one.id === line?.interval_id);
-    if (line && own) return { line, interval: own };
+    for (const line of lines) {
+      if (line.id !== id && requestOfLine(line.id) !== id) continue;
+      const own = intervals.find((one) => one.id === line.interval_id);
+      if (own) found.push({ line, interval: own });
+    }
+    // An inference has one line.
+    if (found.some(({ line }) => line.id === id)) break;
   }
-  return undefined;
+  return found;
 }
 
 /** `job~interval`, `request~interval.2`, `interval:idle:platform`; a request's own id names none. */

@@ -7,7 +7,8 @@ import { sql } from 'kysely';
 import type { Db } from '../../storage/db.ts';
 import { findArchived, type Part, partsOfWindow, readPart } from './archive.ts';
 import { type Head, readHeads } from './heads.ts';
-import { hourMs, hourOf, type Interval, type Line } from './tally.ts';
+import { inSnapshot } from './snapshot.ts';
+import { hourMs, hourOf, type Interval, type Line, summed } from './tally.ts';
 
 const linesPerRead = 5000;
 
@@ -201,21 +202,55 @@ export interface FoundLine {
   head: Head;
 }
 
-/** One line by its id, wherever it is. */
-export async function findLine(db: Db, id: string): Promise<FoundLine | undefined> {
-  const found = (await findInTable(db, id)) ?? (await findArchived(db, id)) ?? (await findInTable(db, id));
-  if (!found) return undefined;
-  const head = (await readHeads(db, [found.line.head])).get(found.line.head);
-  return head && { ...found, head };
+/**
+ * The line with this id, wherever it is. Of an explanation or evaluation, by the id of its request, its lines in all of
+ * its intervals in one: their sum, with the last interval.
+ */
+export function findLine(db: Db, id: string): Promise<FoundLine | undefined> {
+  return inSnapshot(db, (snapshot) => lineIn(snapshot, id));
 }
 
-async function findInTable(db: Db, id: string): Promise<Omit<FoundLine, 'head'> | undefined> {
-  const line = await db.selectFrom('ledger_lines').where('id', '=', id).selectAll().executeTakeFirst();
-  if (!line) return undefined;
-  const interval = await db
-    .selectFrom('ledger_intervals')
-    .where('id', '=', line.interval_id)
+async function lineIn(db: Db, id: string): Promise<FoundLine | undefined> {
+  const found = await findInTable(db, id);
+  if (!found.some(({ line }) => line.id === id)) found.unshift(...(await findArchived(db, id)));
+  const last = found.at(-1);
+  if (!last) return undefined;
+  const head = (await readHeads(db, [last.line.head])).get(last.line.head);
+  if (!head) return undefined;
+  const exact = found.find(({ line }) => line.id === id);
+  return exact ? { ...exact, head } : { line: sumOf(id, found), interval: last.interval, head };
+}
+
+function sumOf(id: string, found: readonly { line: Line }[]): Line {
+  const [first, ...more] = found.map(({ line }) => line);
+  const sum: Line = { ...(first as Line), id };
+  for (const line of more) {
+    for (const name of ['rows', ...summed] as const) {
+      const [one, other] = [sum[name], line[name]];
+      Object.assign(sum, { [name]: one === null || other === null ? null : one + other });
+    }
+    sum.at_ms = line.at_ms;
+    sum.interval_id = line.interval_id;
+  }
+  return sum;
+}
+
+async function findInTable(db: Db, id: string): Promise<Omit<FoundLine, 'head'>[]> {
+  const lines = await db
+    .selectFrom('ledger_lines')
+    .where((eb) => eb.or([eb('id', '=', id), eb.and([eb('id', '>=', `${id}~`), eb('id', '<', `${id}\x7f`)])]))
     .selectAll()
-    .executeTakeFirst();
-  return interval && { line, interval };
+    .orderBy('id')
+    .execute();
+  const intervals = await db
+    .selectFrom('ledger_intervals')
+    .where('id', 'in', [...new Set(lines.map(({ interval_id }) => interval_id))])
+    .selectAll()
+    .execute();
+  return lines
+    .filter((line) => line.id === id || !id.includes('~'))
+    .flatMap((line) => {
+      const interval = intervals.find((one) => one.id === line.interval_id);
+      return interval ? [{ line, interval }] : [];
+    });
 }

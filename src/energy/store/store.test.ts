@@ -177,6 +177,13 @@ describe('packing what is old', () => {
       });
     }
     expect(await findLine(books.db, 'r-99999999')).toBeUndefined();
+    const own = books.booked.filter(({ id }) => id.startsWith('e-1~'));
+    const explanation = await findLine(books.db, 'e-1');
+    expect(explanation?.line.energy_j).toBeCloseTo(
+      own.reduce((sum, { entry }) => sum + entry.energyJ, 0),
+      12,
+    );
+    expect(explanation?.line).toMatchObject({ id: 'e-1', interval_id: own.at(-1)?.interval.id });
   });
 
   it('does not book an interval again that is packed already, and adds a late one to its day', async () => {
