@@ -143,6 +143,7 @@ async function build(
     hangMs: config.runnerHangS * 1000,
     onChange: () => deployments.runnersChanged(),
   });
+  energy.watchRunners(() => runners.unbooked());
   const deployments = new Deployments({
     db,
     source: {

@@ -24,10 +24,11 @@ export function serverFacts({ version, gateways, doorPids, deployments, selfChec
     leaving: deployments.leaving,
     gateways: { count: gateways, pids: [...doorPids] },
     runners: {
-      processes: processes.map(({ pid, kind, residentBytes, copies }) => ({
+      processes: processes.map(({ pid, kind, residentBytes, computedS, copies }) => ({
         pid,
         kind,
         residentBytes,
+        computedS,
         models: copies.map(({ name, memoryBytes }) => ({
           model: name,
           memoryBytes: Math.round(memoryBytes),

@@ -75,7 +75,8 @@ export interface IntervalFacts {
   accelerator?: AcceleratorUse;
   /** Children of the house that compute for no single request, by what they do (`imports`). */
   helpers?: readonly { note: string; cpuS: number }[];
-  runners: readonly { pid: number; cpuS: number }[];
+  /** `unbookedNs`: time in which it computed for no line: loading, or what was under way when the interval ended. */
+  runners: readonly { pid: number; cpuS: number; unbookedNs?: number }[];
   lines: readonly WorkLine[];
   jobs: readonly JobUse[];
   reservations: readonly { use: ModelUse; memoryBytes: number }[];

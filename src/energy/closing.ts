@@ -55,21 +55,40 @@ export interface Closing {
   host: { cpuCount: number; memoryBytes: number };
   used: TakenUse;
   jobs: readonly JobUse[];
-  otherWork: OtherWork | undefined;
+  /** Of runners, by pid. */
+  unbookedS: ReadonlyMap<number, number>;
+  otherWork: Omit<OtherWork, 'cpuSPerRequest'> | undefined;
+  gatewayCpuSPerRequest: number;
   reservations: readonly Reservation[];
   place: Place;
   chosen: ChosenMeter;
   methodVersion: string;
 }
 
+/**
+ * Doors cannot be asked when they passed other work on: of what they used beyond the price of requests, it is as much
+ * as this process itself used for it, at most; what a door uses while it starts is no request's at all.
+ */
+function withDoors({
+  otherWork,
+  used,
+  items,
+  gatewayCpuSPerRequest: cpuSPerRequest,
+}: Closing): OtherWork | undefined {
+  const beyondS = Math.max(0, used.doorsS - items * cpuSPerRequest);
+  const doorsS = used.newDoors ? beyondS : Math.min(beyondS, otherWork?.cpuS ?? 0);
+  if (!otherWork && doorsS === 0) return undefined;
+  return { cpuS: (otherWork?.cpuS ?? 0) + doorsS, requests: otherWork?.requests ?? 0, cpuSPerRequest };
+}
+
 export function meteredInterval(closing: Closing): MeteredInterval {
-  const { durationS, host, used, taken, place, otherWork } = closing;
+  const { durationS, host, used, taken, place } = closing;
+  const otherWork = withDoors(closing);
   const { startMs, endMs, notes: ofTimes } = plausibleTimes(closing.startMs, closing.nowMs, durationS);
   const cpu = plausibleCpu(
     {
       hostBusyS: used.hostBusyS,
       gatewayCpuS: used.gatewayS,
-      otherWorkS: otherWork?.cpuS ?? 0,
       runners: used.runners,
       helpers: used.helpers,
       jobs: closing.jobs,
@@ -103,6 +122,7 @@ export function meteredInterval(closing: Closing): MeteredInterval {
       runners: used.runners.map(({ pid, cpuS }) => ({
         pid,
         cpuS: cpuS === null ? null : bounded({ cpuS }).cpuS,
+        unbookedNs: Math.min(durationS, closing.unbookedS.get(pid) ?? 0) * 1e9,
       })),
       jobs: closing.jobs.map(bounded),
       reservations: closing.reservations,

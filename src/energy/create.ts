@@ -16,6 +16,7 @@ import type { Helper } from './processes.ts';
 import { type ImpactReport, type ReportHost, type ReportQuery, resourceWeights } from './reports.ts';
 import { type Settling, SettlingWindows } from './settling.ts';
 import { readEarlierWindows } from './settling-store.ts';
+import type { RunnersAtWork } from './unbooked.ts';
 
 /** The energy room as the rest of the house sees it. Everything but `describe` needs `start()` first. */
 export interface Energy extends Accountant {
@@ -36,6 +37,8 @@ export interface Energy extends Accountant {
   settling(): Record<string, Settling>;
   /** A child of this server that computes for no single request, by what it does; may come before `start`. */
   meterHelper(helper: Helper): void;
+  /** What runners are at besides computing for callers; may come before `start`. */
+  watchRunners(atWork: RunnersAtWork): void;
   /** This process begins work that answers no inference; gives what to call when it has ended. */
   beginOtherWork(): () => void;
   /** How this host is metered, a line for each fact; for `doctor` and the start. */
@@ -65,6 +68,7 @@ class MeteredEnergy implements Energy {
   #started: { ledger: Ledger; basis: Basis; grid: Grid; live: LiveFigures; metering: Metering } | undefined;
   readonly #windows = new SettlingWindows();
   readonly #helpers: Helper[] = [];
+  #atWork: RunnersAtWork | undefined;
   #reading: Promise<void> | undefined;
   #reservations: readonly Reservation[] = [];
   #runnerPids: readonly number[] = [];
@@ -119,6 +123,7 @@ class MeteredEnergy implements Energy {
     });
     await ledger.start();
     for (const helper of this.#helpers) ledger.meterHelper(helper);
+    if (this.#atWork) ledger.watchRunners(this.#atWork);
     const earlier = readEarlierWindows(db, windows, clock.now());
     this.#reading = earlier.catch((err: unknown) => log.warn({ err }, 'earlier windows cannot be read'));
     ledger.setReservations(this.#reservations, this.#runnerPids);
@@ -161,6 +166,11 @@ class MeteredEnergy implements Energy {
   meterHelper(helper: Helper): void {
     this.#helpers.push(helper);
     this.#started?.ledger.meterHelper(helper);
+  }
+
+  watchRunners(atWork: RunnersAtWork): void {
+    this.#atWork = atWork;
+    this.#started?.ledger.watchRunners(atWork);
   }
 
   beginOtherWork(): () => void {
@@ -267,6 +277,7 @@ function noAccountant({ db, log }: EnergyOptions): Energy {
     selfCheck: () => null,
     settling: () => ({}),
     meterHelper() {},
+    watchRunners() {},
     beginOtherWork: () => () => {},
     describe: () => [meteringIsOff],
   };

@@ -33,6 +33,7 @@ import { type Helper, Processes } from './processes.ts';
 import { checkWindow, type ImpactReport, type ReportHost, type ReportQuery } from './reports.ts';
 import { Spool, type SpoolDisk } from './spool.ts';
 import type { Retention } from './store/tidy.ts';
+import { type RunnersAtWork, Unbooked } from './unbooked.ts';
 import type { Settlement } from './unsettled.ts';
 
 const quietIntervalMs = 30_000;
@@ -90,6 +91,7 @@ export class Ledger implements Accountant {
   readonly #heads = new HeadBook();
   readonly #jobs: JobMeters;
   readonly #otherWork = new OtherWorkMeter();
+  readonly #unbooked = new Unbooked();
   readonly #place: Place;
   #reservations: readonly Reservation[] = [];
   /** Runner processes that there are; one that holds nothing now loads models and computes their warm-up all the same. */
@@ -287,6 +289,10 @@ export class Ledger implements Accountant {
     this.#processes.setGateways(pids);
   }
 
+  watchRunners(atWork: RunnersAtWork): void {
+    this.#unbooked.watch(atWork);
+  }
+
   /** See `Processes.watchHelper`. */
   meterHelper(helper: Helper): void {
     this.#processes.watchHelper(helper);
@@ -322,7 +328,9 @@ export class Ledger implements Accountant {
       log.info({}, 'the ledger can be written again and has been verified');
     }
     const active = this.#items > 0 || this.#jobs.size > 0;
-    if (active || clock.now() - this.#startMs >= quietIntervalMs) this.#close();
+    const late = clock.now() - this.#startMs >= quietIntervalMs;
+    if (late || (active && !this.#unbooked.isUnderWay())) this.#close();
+    else if (active) this.#spool.flush();
     this.#backlog.tick();
   }
 
@@ -347,7 +355,7 @@ export class Ledger implements Accountant {
     this.#watchIdle(taken, used.hostBusyS, durationS);
     const segment = this.#spool.rotate();
     const otherWork = this.#otherWork.take();
-    const { gatewayCpuSPerRequest: cpuSPerRequest, methodVersion } = this.#pricer.prices;
+    const { gatewayCpuSPerRequest, methodVersion } = this.#pricer.prices;
     const unsettled = meteredInterval({
       id: this.#id,
       file: segment?.file ?? null,
@@ -361,7 +369,9 @@ export class Ledger implements Accountant {
       host,
       used,
       jobs: jobs.map(({ use }) => use),
-      otherWork: otherWork && { ...otherWork, cpuSPerRequest },
+      unbookedS: this.#unbooked.take(),
+      otherWork,
+      gatewayCpuSPerRequest,
       reservations: this.#reservations,
       place: this.#place,
       chosen,

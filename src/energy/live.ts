@@ -71,7 +71,7 @@ export class LiveFigures {
     return this.#check;
   }
 
-  settled({ row, requests, energyByKind, carbonG, avoidedJ, residualRatio }: Settlement): void {
+  settled({ row, requests, energyByKind, carbonG, avoidedJ, computedS, residualRatio }: Settlement): void {
     if (!row) return;
     this.#checkResidual(row.id, residualRatio);
     this.#energyJ += row.energy_j;
@@ -85,6 +85,7 @@ export class LiveFigures {
     }
     this.#metrics.carbon.inc(carbonG);
     this.#metrics.avoided.inc(avoidedJ);
+    this.#metrics.computed.inc(computedS);
     this.#metrics.power.reset();
     const live = this.read();
     this.#metrics.power.set({ quality: row.quality, method: row.method }, live.powerW ?? 0);
@@ -182,6 +183,11 @@ function registerMetrics(registry: Registry) {
     avoided: new Counter({
       name: 'commonwatt_energy_avoided_joules_total',
       help: 'Energy that using answers again avoided, estimated; not a part of any energy booked',
+      registers,
+    }),
+    computed: new Counter({
+      name: 'commonwatt_ledger_compute_seconds_total',
+      help: 'Computing time of runners that is booked to somebody; their own account of it has warm-ups besides',
       registers,
     }),
     requests: new Counter({

@@ -41,7 +41,7 @@ describe('what a meter tells', () => {
 });
 
 describe('CPU times', () => {
-  const none = { hostBusyS: 0, gatewayCpuS: 0, otherWorkS: 0, runners: [], helpers: [], jobs: [] };
+  const none = { hostBusyS: 0, gatewayCpuS: 0, runners: [], helpers: [], jobs: [] };
 
   it('are left alone as long as the CPUs can have done that', () => {
     const times = { ...none, hostBusyS: 1.9, gatewayCpuS: 0.5, runners: [{ pid: 1, cpuS: 1.4 }] };

@@ -50,7 +50,6 @@ export function plausibleAccelerator({ energyJ, acceleratorJ, acceleratorIdleW }
 export interface CpuTimes {
   hostBusyS: number;
   gatewayCpuS: number;
-  otherWorkS: number;
   runners: readonly { pid: number; cpuS: number | null }[];
   helpers: readonly { note: string; cpuS: number }[];
   jobs: readonly { cpuS: number }[];

@@ -16,7 +16,11 @@ export interface Helper {
 /** Since the interval before. */
 export interface TakenUse {
   hostBusyS: number;
+  /** Doors included. */
   gatewayS: number;
+  doorsS: number;
+  /** One of the doors had just been started: it was still at that. */
+  newDoors: boolean;
   /** One that cannot be read has null: its computing time must do. */
   runners: { pid: number; cpuS: number | null; memoryBytes: number }[];
   helpers: { note: string; cpuS: number }[];
@@ -27,6 +31,7 @@ export class Processes {
   readonly #runners = new Map<number, Seen | null>();
   /** Doors beside this process. */
   readonly #doors = new Map<number, Seen | null>();
+  #newDoors = false;
   readonly #helpers: { helper: Helper; takenS: number }[] = [];
   #gatewayS: number;
   #hostBusyS: number;
@@ -50,7 +55,11 @@ export class Processes {
   setGateways(pids: readonly number[]): void {
     const wanted = new Set(pids);
     for (const pid of this.#doors.keys()) if (!wanted.has(pid)) this.#doors.delete(pid);
-    for (const pid of wanted) if (!this.#doors.has(pid)) this.#doors.set(pid, this.#see(pid));
+    for (const pid of wanted) {
+      if (this.#doors.has(pid)) continue;
+      this.#doors.set(pid, this.#see(pid));
+      this.#newDoors = true;
+    }
   }
 
   watchHelper(helper: Helper): void {
@@ -65,9 +74,12 @@ export class Processes {
   take(): TakenUse {
     const gatewayS = this.#host.self().cpuS;
     const hostBusyS = this.#host.cpu().busyS;
+    const doorsS = this.#takeDoors();
     const taken = {
       hostBusyS: Math.max(0, hostBusyS - this.#hostBusyS),
-      gatewayS: Math.max(0, gatewayS - this.#gatewayS) + this.#takeDoors(),
+      gatewayS: Math.max(0, gatewayS - this.#gatewayS) + doorsS,
+      doorsS,
+      newDoors: this.#newDoors,
       runners: [...this.#runners].map(([pid, before]) => {
         const now = this.#see(pid);
         this.#runners.set(pid, now);
@@ -77,6 +89,7 @@ export class Processes {
     };
     this.#gatewayS = gatewayS;
     this.#hostBusyS = hostBusyS;
+    this.#newDoors = false;
     return taken;
   }
 

@@ -67,6 +67,7 @@ describe('the alarm', () => {
         energyByKind: {},
         carbonG: 3,
         avoidedJ: 0,
+        computedS: 0.1,
         residualRatio: residual,
       } as unknown as Settlement);
     const later = (ms: number) => {

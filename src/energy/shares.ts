@@ -3,7 +3,7 @@ import type { IntervalFacts, OtherWork, WorkLine } from './attribution.ts';
 
 /**
  * CPU seconds of each id of each line, and of whatever is not a line. A runner's CPU time is split by the time that it
- * computed for each; what the gateway used beyond housekeeping and other work, evenly among the requests.
+ * computed for each, and loaded models, or was at what it had not finished yet (its own overhead); what the gateway used beyond housekeeping and other work, evenly among the requests.
  */
 export function splitCpu(facts: IntervalFacts, acceleratorJ: number) {
   const { runners, lines, jobs, helpers = [] } = facts;
@@ -16,11 +16,13 @@ export function splitCpu(facts: IntervalFacts, acceleratorJ: number) {
   const perNs = new Map<number, number>();
   let runnersS = 0;
   let computingS = 0;
-  for (const { pid, cpuS } of runners) {
+  for (const { pid, cpuS, unbookedNs = 0 } of runners) {
     const weight = weightOf.get(pid) ?? 0;
     if (weight > 0) {
-      perNs.set(pid, cpuS / weight);
-      computingS += cpuS;
+      const linesS = cpuS * (weight / (weight + unbookedNs));
+      perNs.set(pid, linesS / weight);
+      computingS += linesS;
+      runnersS += cpuS - linesS;
     } else runnersS += cpuS;
   }
   const gateway = splitGateway(facts, requests);

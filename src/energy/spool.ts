@@ -47,6 +47,7 @@ export class Spool {
   readonly #damaged = new Set<Segment>();
   readonly #syncing = new Map<Segment, Promise<boolean>>();
   #open: Segment | undefined;
+  #flushing: Promise<void> | undefined;
   #failure: CommonwattError | undefined;
 
   constructor(dataFolder: string, disk: SpoolDisk = realDisk) {
@@ -75,6 +76,18 @@ export class Spool {
     } catch (cause) {
       throw this.#fail(cause, this.#open);
     }
+  }
+
+  /** Syncs what the open segment has so far, when its interval is a long one. */
+  flush(): void {
+    const segment = this.#open;
+    if (!segment || this.#flushing || this.#damaged.has(segment)) return;
+    this.#flushing = this.#disk
+      .sync(segment.fd)
+      .catch((cause: unknown) => void this.#fail(cause, segment))
+      .finally(() => {
+        this.#flushing = undefined;
+      });
   }
 
   /** Ends the segment of the interval, if it has one. */
@@ -109,6 +122,8 @@ export class Spool {
   }
 
   async #sync(segment: Segment): Promise<boolean> {
+    // It would otherwise lose its file in the middle.
+    await this.#flushing;
     if (this.#damaged.has(segment)) return false;
     if (segment.fd === closed) return true;
     try {

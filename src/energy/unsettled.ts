@@ -22,7 +22,7 @@ export interface MeteredInterval {
   items: number;
   /** CPU time of a runner that cannot be read is null. */
   facts: Omit<IntervalFacts, 'id' | 'lines' | 'runners'> & {
-    runners: readonly { pid: number; cpuS: number | null }[];
+    runners: readonly { pid: number; cpuS: number | null; unbookedNs?: number }[];
   };
   method: string;
   quality: 'measured' | 'estimated';
@@ -81,6 +81,8 @@ export interface Settlement {
   energyJ: number;
   carbonG: number;
   avoidedJ: number;
+  /** What runners computed for the lines, s. */
+  computedS: number;
   /** What the entries lack of the interval's totals, the worst of all figures and both bases, relative (residual.ts). */
   residualRatio: number;
   /** What each model's requests were given: how many, and joules; by model id. */
@@ -114,13 +116,17 @@ async function settleMetered(
     ...interval.facts,
     id: interval.id,
     lines,
-    runners: interval.facts.runners.map(({ pid, cpuS }) => ({ pid, cpuS: cpuS ?? computedBy(pid, lines) })),
+    runners: interval.facts.runners.map((runner) => ({
+      ...runner,
+      cpuS: runner.cpuS ?? computedBy(runner.pid, lines),
+    })),
   };
   const attribution = attribute(facts);
   const row = intervalRow({ ...interval, facts }, attribution, interval.rowBasis);
   const fresh = await bookInterval(db, row, attribution.entries, options);
   return {
     ...summary(attribution.entries),
+    computedS: computedS(lines),
     residualRatio: residualRatio(attribution.entries, row),
     row,
     fresh,
@@ -140,6 +146,7 @@ async function settleLeftover(
   const fresh = booked ? await bookInterval(db, booked.interval, booked.entries, options) : false;
   return {
     ...summary(booked?.entries ?? []),
+    computedS: computedS(lines),
     residualRatio: booked ? residualRatio(booked.entries, booked.interval) : 0,
     row: booked?.interval ?? null,
     fresh,
@@ -191,6 +198,10 @@ function summary(entries: readonly Entry[]) {
     }
   }
   return { energyByKind, energyJ, carbonG, avoidedJ, requests, models };
+}
+
+function computedS(lines: IntervalFacts['lines']): number {
+  return lines.reduce((sum, { ids, computeNs }) => sum + ids.length * computeNs, 0) / 1e9;
 }
 
 function amountsOf({ cpuS, energyJ, idleShareJ, carbonG, embodiedG, waterL }: Entry): Amounts {

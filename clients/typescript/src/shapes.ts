@@ -559,6 +559,8 @@ export interface ServerFacts {
       pid: number;
       kind: 'shared' | 'alone';
       residentBytes: number;
+      /** Since its start, warm-ups included, by its own account. */
+      computedS: number;
       models: { model: string; memoryBytes: number }[];
     }[];
     restarts: number;

@@ -23,6 +23,11 @@ const serverSchema = z.object({
           .enum(['shared', 'alone'])
           .describe('shared: computes all batches; alone: retries requests after a crash'),
         residentBytes: bytes,
+        computedS: z
+          .number()
+          .describe(
+            'seconds it has computed since its start, warm-ups included, as it told when it last rested',
+          ),
         models: z.array(
           z.object({ model: z.string(), memoryBytes: bytes.describe('estimated') }).describe('loaded in it'),
         ),

@@ -155,7 +155,23 @@ export function timeFirstModel(): Uint8Array {
  * Adds 1 to `x` as often as `n` says: as slow as a request asks for, so also a computation that never ends.
  */
 export function loopModel(): Uint8Array {
-  const body = graphOf({
+  return onnxModel({
+    inputs: [
+      ['x', 'FP32', [-1, 1]],
+      ['n', 'INT64', [-1, 1]],
+    ],
+    outputs: [['y', 'FP32', [-1, 1]]],
+    nodes: [
+      { op: 'ReduceMax', inputs: ['n'], outputs: ['most'], attributes: { keepdims: 0 } },
+      { op: 'Loop', inputs: ['most', '', 'x'], outputs: ['y'], attributes: { body: addingOne() } },
+    ],
+    floats: { one: { shape: [1], values: Float32Array.of(1) } },
+  });
+}
+
+/** The body of a Loop that adds the constant `one` to a column each time. */
+export function addingOne(): GraphProto {
+  return graphOf({
     inputs: [
       ['i', 'INT64', []],
       ['go', 'BOOL', []],
@@ -169,18 +185,6 @@ export function loopModel(): Uint8Array {
       { op: 'Identity', inputs: ['go'], outputs: ['go_on'] },
       { op: 'Add', inputs: ['sum', 'one'], outputs: ['next'] },
     ],
-  });
-  return onnxModel({
-    inputs: [
-      ['x', 'FP32', [-1, 1]],
-      ['n', 'INT64', [-1, 1]],
-    ],
-    outputs: [['y', 'FP32', [-1, 1]]],
-    nodes: [
-      { op: 'ReduceMax', inputs: ['n'], outputs: ['most'], attributes: { keepdims: 0 } },
-      { op: 'Loop', inputs: ['most', '', 'x'], outputs: ['y'], attributes: { body } },
-    ],
-    floats: { one: { shape: [1], values: Float32Array.of(1) } },
   });
 }
 

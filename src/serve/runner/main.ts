@@ -23,6 +23,8 @@ const gateway = new Socket({ fd: 3, readable: true, writable: true });
 const replicas = new Map<number, LoadedModel>();
 const waiting: Frame[] = [];
 let busy = false;
+/** All that it has computed, ns: what is told for single runs must add up to it. */
+let computedNs = 0;
 /** A collection takes some milliseconds: small models are not worth it. */
 const worthCollecting = 4 * 1024 * 1024;
 
@@ -56,10 +58,13 @@ async function run(frame: Frame) {
   try {
     outputs = await model.run(inputs);
   } catch (error) {
-    fail(frame, error, sinceNs());
+    const failedNs = sinceNs();
+    computedNs += failedNs;
+    fail(frame, error, failedNs);
     return;
   }
   const computeNs = sinceNs();
+  computedNs += computeNs;
   const times = { inputNs: Number(computeStart - start), computeNs };
   gateway.write(
     resultFrame(
@@ -86,7 +91,10 @@ function acknowledge(kind: typeof frameKinds.loaded | typeof frameKinds.unloaded
 }
 
 function sayAlive() {
-  gateway.write(frameHead(frameKinds.alive, 0, 0, process.memoryUsage.rss(), 0));
+  const payload = Buffer.alloc(8);
+  payload.writeDoubleLE(computedNs);
+  gateway.write(frameHead(frameKinds.alive, 0, 0, process.memoryUsage.rss(), payload.length));
+  gateway.write(payload);
 }
 
 async function handle(frame: Frame) {

@@ -107,6 +107,10 @@ export class RunnerProcess {
   /** It has said that it is there. */
   #up = false;
   residentBytes = 0;
+  /** Of loading and unloading since its start, ms. */
+  #loadingMs = 0;
+  /** What it has computed since its start, ns, as it told itself when it was last asked. */
+  computedNs = 0;
 
   constructor(options: ProcessOptions) {
     this.#options = options;
@@ -146,6 +150,12 @@ export class RunnerProcess {
     return this.#child.pid ?? 0;
   }
 
+  /** What of its time no answer accounts for: loading, and the call that it is at now. */
+  get unbooked(): { loadingMs: number; underWayMs: number } {
+    const underWayMs = this.#calls.size > 0 ? Math.max(0, performance.now() - this.#progressAt) : 0;
+    return { loadingMs: this.#loadingMs, underWayMs };
+  }
+
   /** Calls without an answer. */
   get busy(): number {
     return this.#calls.size;
@@ -160,7 +170,7 @@ export class RunnerProcess {
     const before = residentBytesOf(this.pid) ?? this.residentBytes;
     // The process may only just have been started, and a large model takes long to read and optimise.
     const limitMs = Math.max(leastLoadMs, this.#options.hangMs) + bytes.byteLength / 10_000;
-    const frame = await this.#call(limitMs, (id) => {
+    const frame = await this.#loading(limitMs, (id) => {
       this.#socket.write(loadHead(id, replica, options, bytes.byteLength));
       this.#socket.write(bytes);
     });
@@ -170,7 +180,7 @@ export class RunnerProcess {
   }
 
   async unload(replica: number): Promise<void> {
-    const frame = await this.#call(this.#options.hangMs, (id) =>
+    const frame = await this.#loading(this.#options.hangMs, (id) =>
       this.#socket.write(frameHead(frameKinds.unload, id, replica, 0, 0)),
     );
     if (frame.kind === frameKinds.unloaded) this.residentBytes = frame.number;
@@ -211,8 +221,14 @@ export class RunnerProcess {
     this.#child.kill('SIGKILL');
   }
 
-  #call(limitMs: number, write: (id: number) => void): Promise<Frame> {
-    return new Promise((answer, reject) => this.#send({ limitMs, answer, reject }, write));
+  #loading(limitMs: number, write: (id: number) => void): Promise<Frame> {
+    return new Promise((resolve, reject) => {
+      const answer = (frame: Frame) => {
+        this.#loadingMs += performance.now() - this.#progressAt;
+        resolve(frame);
+      };
+      this.#send({ limitMs, answer, reject }, write);
+    });
   }
 
   #send(call: Call, write: (id: number) => void) {
@@ -235,6 +251,7 @@ export class RunnerProcess {
   #answer(frame: Frame) {
     if (frame.kind === frameKinds.alive) {
       this.#unansweredPing = false;
+      if (frame.payload.length === 8) this.computedNs = frame.payload.readDoubleLE(0);
       // One that is too large before it could do anything has not been started: no model is to blame.
       if (this.#mayHold(frame.number)) this.#up = true;
       return;

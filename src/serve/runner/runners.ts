@@ -31,6 +31,8 @@ export interface RunnersOptions {
 export interface RunnerFacts {
   pid: number;
   residentBytes: number;
+  /** By its own account; it is asked while it has nothing to do. */
+  computedS: number;
   /** shared: computes everybody's batches; alone: retries single requests after a crash. */
   kind: 'shared' | 'alone';
   copies: { versionId: string; name: string; memoryBytes: number }[];
@@ -107,6 +109,13 @@ export class Runners {
   /** Replaces every process by a new one, one after another, without a failed request. */
   async rollingRestart(): Promise<void> {
     for (const runner of this.#runners) await runner.replace();
+  }
+
+  /** Of each process, by pid: its time that no answer to a caller accounts for. */
+  unbooked(): Map<number, { loadingMs: number; underWayMs: number }> {
+    const shared = this.#runners.flatMap(({ process }) => (process?.alive ? [process] : []));
+    const alone = [...this.#alone.running()].map(({ process }) => process);
+    return new Map([...shared, ...alone].map((process) => [process.pid, process.unbooked]));
   }
 
   describe(): RunnersFacts {
@@ -257,6 +266,7 @@ function factsOf(process: RunnerProcess, kind: RunnerFacts['kind'], copies: Copy
   return {
     pid: process.pid,
     residentBytes: process.residentBytes,
+    computedS: process.computedNs / 1e9,
     kind,
     copies: copies.map(({ source: { versionId, name }, memoryBytes }) => ({ versionId, name, memoryBytes })),
   };
