@@ -200,6 +200,19 @@ describe('other work of the gateway', () => {
   });
 });
 
+describe('a runner that does more than answer', () => {
+  it('has what it used to load models, or for what it has not finished, as its own overhead', () => {
+    // Of its .9 CPU·s it computed 300 ns for lines and was at something else for 600.
+    const { entries, computingCpuS } = attribute({
+      ...base,
+      runners: [{ pid: 7, cpuS: 0.9, unbookedNs: 600 }],
+    });
+    expect(find(entries, 'i1:overhead:runners').cpuS).toBeCloseTo(0.6, 12);
+    expect(find(entries, 'r2').cpuS).toBeCloseTo(0.2 + 0.05, 12);
+    expect(computingCpuS).toBeCloseTo(0.3, 12);
+  });
+});
+
 describe('how a line came about', () => {
   it('says who computed it, alone or with others, and what became of it', () => {
     const [line] = base.lines;
@@ -253,9 +266,12 @@ describe('conservation', () => {
       idleW: fc.oneof(fc.constant(0), fc.double({ min: 1e-3, max: 500, noNaN: true })),
       runnerPids: fc.uniqueArray(fc.integer({ min: 1, max: 6 }), { maxLength: 3 }),
     }),
-    runners: fc.uniqueArray(fc.record({ pid: fc.integer({ min: 1, max: 6 }), cpuS: amount }), {
-      selector: ({ pid }) => pid,
-    }),
+    runners: fc.uniqueArray(
+      fc.record({ pid: fc.integer({ min: 1, max: 6 }), cpuS: amount, unbookedNs: amount }),
+      {
+        selector: ({ pid }) => pid,
+      },
+    ),
     lines: fc.array(
       fc.record({
         atMs: fc.integer({ min: -5000, max: 6000 }),

@@ -1,5 +1,5 @@
 /** What meters, clocks and runners tell that cannot be true: labelled, bounded or refused, and the totals hold. */
-import { mkdtempSync, readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, writeSync } from 'node:fs';
 import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -9,10 +9,13 @@ import { type Db, openDatabase } from '../storage/db.ts';
 import { readBasis } from './basis.ts';
 import type { ModelUse, WorkContext } from './energy.ts';
 import { Host } from './host.ts';
-import { Ledger, type LedgerOptions } from './ledger.ts';
+import { Ledger } from './ledger.ts';
+import type { LedgerOptions } from './ledger-options.ts';
 import { CpuTimeMeter } from './meters/cpu-time.ts';
 import { type Meter, type MeterReading, within } from './meters/meter.ts';
 import { residualRatio } from './residual.ts';
+import { SettlingWindows } from './settling.ts';
+import { readEarlierWindows } from './settling-store.ts';
 import { joules } from './units.ts';
 import type { Settlement } from './unsettled.ts';
 
@@ -70,6 +73,14 @@ async function house(options: Partial<LedgerOptions> = {}) {
     settlements,
     errors,
     folder,
+    /** A second passes, and the ledger looks whether it is time to close the interval. */
+    async tick(seconds = 1) {
+      time.monotonicS += seconds;
+      time.wallMs += seconds * 1000;
+      told.next = sample(30 * seconds);
+      ledger.tick();
+      await new Promise((resolve) => setTimeout(resolve, 30));
+    },
     /** Time passes by both clocks, the wall clock is set besides, and the meter tells this. */
     async pass(seconds: number, reading: MeterReading, { setS = 0 } = {}) {
       time.monotonicS += seconds;
@@ -274,5 +285,61 @@ describe('an interval', () => {
       .selectAll()
       .execute();
     expect(lines.map((line) => [line.kind, line.cpu_s])).toEqual([['overhead', expect.closeTo(0.25, 9)]]);
+  });
+});
+
+describe('a computation that takes long', () => {
+  it('is in one interval with its line: the interval is not closed before, nor kept open for ever', async () => {
+    const synced: number[] = [];
+    const disk = {
+      write: (fd: number, text: string) => writeSync(fd, text),
+      sync: async (fd: number) => void synced.push(fd),
+    };
+    const home = await house({ disk });
+    let underWayMs = 900;
+    home.ledger.watchRunners(() => new Map([[999_999, { loadingMs: 0, underWayMs }]]));
+    home.ledger.recordBatch(batch(1e6));
+    await home.tick();
+    await home.tick();
+    expect(await intervals(home.db)).toEqual([]);
+    // What is acknowledged meanwhile is synced all the same.
+    expect(synced).toHaveLength(2);
+    underWayMs = 0;
+    home.ledger.recordBatch(batch(2e9));
+    await home.tick();
+    const [only] = await intervals(home.db);
+    expect((only?.end_ms ?? 0) - (only?.start_ms ?? 0)).toBe(3000);
+    underWayMs = 60_000;
+    home.ledger.recordBatch(batch(1e6));
+    await home.tick(30);
+    expect(await intervals(home.db)).toHaveLength(2);
+  });
+});
+
+describe('windows of models', () => {
+  it('are read back from the ledger after a start, newest first', async () => {
+    const home = await house();
+    for (const size of [1, 2, 4]) {
+      home.ledger.recordBatch(batch(1e6, size));
+      // The gateway, this process, does something for them.
+      const start = process.cpuUsage();
+      while (process.cpuUsage(start).user < 12_000);
+      await home.pass(1, sample(30));
+    }
+    const lines = await home.db.selectFrom('ledger_entries').where('rows', '>', 0).selectAll().execute();
+    const windows = new SettlingWindows();
+    await readEarlierWindows(home.db, windows, 2e6);
+    expect(windows.of('m1').windows).toBe(3);
+    const fresh = new SettlingWindows();
+    for (const { models } of home.settlements)
+      for (const [modelId, window] of Object.entries(models)) fresh.add(modelId, window);
+    expect(windows.of('m1').coefficientOfVariation).toBeCloseTo(
+      fresh.of('m1').coefficientOfVariation ?? Number.NaN,
+      6,
+    );
+    expect(lines).toHaveLength(7);
+    const before = new SettlingWindows();
+    await readEarlierWindows(home.db, before, 1_001_500);
+    expect(before.of('m1').windows).toBe(2);
   });
 });

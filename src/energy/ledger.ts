@@ -5,9 +5,8 @@
  */
 import { randomBytes } from 'node:crypto';
 import { CommonwattError } from '../errors.ts';
-import type { Db } from '../storage/db.ts';
 import { Backlog, type Closed } from './backlog.ts';
-import { type Basis, ratesOf } from './basis.ts';
+import { ratesOf } from './basis.ts';
 import { basisAt, meteredInterval, type Place, type Sample, sampleOf, thisNode } from './closing.ts';
 import type {
   Accountant,
@@ -19,20 +18,17 @@ import type {
   Reservation,
 } from './energy.ts';
 import { GrantCounts, requestsOfGrant } from './grant-counts.ts';
-import type { GridSignal } from './grid.ts';
-import type { Host } from './host.ts';
 import { JobMeters } from './job-meters.ts';
+import type { LedgerOptions } from './ledger-options.ts';
 import { LedgerWorker } from './ledger-worker.ts';
 import { batchText, groupText, HeadBook, pico, requestOf, reusedText, startText } from './lines.ts';
-import type { ChosenMeter } from './meters/choose.ts';
 import { IdlePower } from './meters/idle-power.ts';
 import { OtherWorkMeter } from './other-work.ts';
 import { plausibleBytes, plausibleNs } from './plausible.ts';
 import { Pricer } from './pricing.ts';
 import { type Helper, Processes } from './processes.ts';
 import { checkWindow, type ImpactReport, type ReportHost, type ReportQuery } from './reports.ts';
-import { Spool, type SpoolDisk } from './spool.ts';
-import type { Retention } from './store/tidy.ts';
+import { Spool } from './spool.ts';
 import { type RunnersAtWork, Unbooked } from './unbooked.ts';
 import type { Settlement } from './unsettled.ts';
 
@@ -40,44 +36,7 @@ const quietIntervalMs = 30_000;
 const tickMs = 1000;
 /** Beyond this many lines that the database does not take, nothing more is acknowledged. */
 const maxWaiting = 4_000_000;
-const methodVersion = '1';
-
-interface Clock {
-  /** Wall clock, epoch ms. */
-  now(): number;
-  /** Seconds on a clock that never steps. */
-  monotonic(): number;
-}
-
-export interface LedgerLog {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
-
-export interface LedgerOptions {
-  db: Db;
-  host: Host;
-  chosen: ChosenMeter;
-  /** True when the configuration gives the idle watts. */
-  idleIsConfigured: boolean;
-  basis: Basis;
-  /** Gives each interval the intensity of its own time; without: the one of the basis. */
-  grid?: GridSignal;
-  /** Absent: every line is kept as it is. */
-  retention?: Retention;
-  /** Name of this host in the ledger; absent: its own. */
-  node?: string;
-  dataFolder: string;
-  log: LedgerLog;
-  clock: Clock;
-  disk?: SpoolDisk;
-  /** Tests settle by hand. */
-  manual?: boolean;
-  /** How busy the event loop was since the last call, 0 to 1. */
-  loopUse?: () => number;
-  onSettled?: (settled: Settlement) => void;
-}
+const methodVersion = '2';
 
 export class Ledger implements Accountant {
   readonly #options: LedgerOptions;

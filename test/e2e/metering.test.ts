@@ -214,3 +214,60 @@ describe.each([1, 2])('with %i gateways', (gateways) => {
     }
   }, 180_000);
 });
+
+describe('an import', () => {
+  it('is booked as overhead, and not to the requests beside it', async () => {
+    server = await startServer(1);
+    const { baseUrl, dataFolder, operatorKey } = server;
+    const operator = new Commonwatt({ baseUrl, apiKey: operatorKey });
+    const { admin } = await operator.organisations.create({ name: 'acme', admin: 'ada' });
+    const owner = new Commonwatt({ baseUrl, apiKey: admin.apiKey });
+    const { number } = await owner.versions.import('acme/slow', new Uint8Array(slowModel()));
+    await owner.deployments.create({ model: `acme/slow:${number}` });
+    // What the server does for the first time takes longer: the import, its deployment, and the requests.
+    const once = async (name: string) => {
+      const { number: version } = await owner.versions.import(`acme/${name}`, largeModel());
+      await owner.deployments.create({ model: `acme/${name}:${version}` });
+    };
+    const request = (x: number) => ask(server as Server, 'json', { apiKey: admin.apiKey, x });
+    for (let index = 0; index < 200; index++) await request(1);
+    await once('first');
+    await operator.impact();
+    const { id: keyId, apiKey } = await owner.keys.create({ name: 'beside the import' });
+    await operator.impact();
+    await Promise.all([
+      once('second'),
+      ask(server, 'json', { apiKey, x: 2 }),
+      ask(server, 'json', { apiKey, x: 3 }),
+    ]);
+    await operator.impact();
+    await server.stop();
+    server = undefined;
+
+    const db = await openDatabase(join(dataFolder, 'commonwatt.db'));
+    const lines = await db.selectFrom('ledger_entries').selectAll().execute();
+    await db.destroy();
+    rmSync(dataFolder, { recursive: true });
+    const beside = lines.filter(({ key_id }) => key_id === keyId);
+    expect(beside).toHaveLength(2);
+    const sum = (note: string) =>
+      lines.filter((line) => line.note === note).reduce((all, { cpu_s }) => all + cpu_s, 0);
+    expect(sum('imports')).toBeGreaterThan(0.02);
+    expect(sum('gateway: other work')).toBeGreaterThan(0.02);
+    // The import alone takes the gateway some tens of milliseconds; a request takes a few at most.
+    for (const { cpu_s } of beside) expect(cpu_s).toBeLessThan(sum('gateway: other work') / 4);
+  }, 120_000);
+});
+
+/** 16 MB of weights. */
+function largeModel(): Uint8Array<ArrayBuffer> {
+  const width = 2048;
+  return new Uint8Array(
+    onnxModel({
+      inputs: [['x', 'FP32', [-1, width]]],
+      outputs: [['y', 'FP32', [-1, width]]],
+      nodes: [{ op: 'MatMul', inputs: ['x', 'weights'], outputs: ['y'] }],
+      floats: { weights: { shape: [width, width], values: new Float32Array(width * width).fill(0.5) } },
+    }),
+  );
+}

@@ -1,0 +1,29 @@
+import { describe, expect, it } from 'vitest';
+import { Unbooked } from './unbooked.ts';
+
+describe('what runners are at besides computing for callers', () => {
+  it('is what they loaded since they were last asked, and the call that they are at', () => {
+    const unbooked = new Unbooked();
+    expect(unbooked.take()).toEqual(new Map());
+    let now = new Map([
+      [1, { loadingMs: 400, underWayMs: 0 }],
+      [2, { loadingMs: 0, underWayMs: 300 }],
+    ]);
+    unbooked.watch(() => now);
+    expect(unbooked.isUnderWay()).toBe(true);
+    expect(unbooked.take()).toEqual(
+      new Map([
+        [1, 0.4],
+        [2, 0.3],
+      ]),
+    );
+    now = new Map([[1, { loadingMs: 450, underWayMs: 20 }]]);
+    expect(unbooked.isUnderWay()).toBe(false);
+    expect(unbooked.take().get(1)).toBeCloseTo(0.07, 12);
+    // Another process with the same id begins anew.
+    now = new Map();
+    unbooked.take();
+    now = new Map([[1, { loadingMs: 100, underWayMs: 0 }]]);
+    expect(unbooked.take().get(1)).toBeCloseTo(0.1, 12);
+  });
+});
