@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { runPython } from '../../../test/python.ts';
 import { cpuSeconds } from '../units.ts';
 import {
   type Calibration,
@@ -85,14 +86,40 @@ describe('isotonic regression', () => {
   it('pools what violates the order', () => {
     const points = [10, 30, 20, 40].map((watts, index) => ({ utilisation: index / 3, watts, seconds: 1 }));
     expect(isotonic(points).map(([, watts]) => watts)).toEqual([10, 25, 25, 40]);
-    // Three times as long counts three times: scikit-learn's IsotonicRegression with sample_weight gives the same.
+    // Three times as long counts three times.
     const weighted = points.map((point, index) => ({ ...point, seconds: index === 1 ? 3 : 1 }));
     expect(isotonic(weighted).map(([, watts]) => watts)).toEqual([10, 27.5, 27.5, 40]);
   });
 
+  it("is scikit-learn's, weighted by time", () => {
+    const point = fc.record({
+      // Some are told twice.
+      utilisation: fc.integer({ min: 0, max: 20 }).map((part) => part / 20),
+      watts: fc.double({ min: 1, max: 500, noNaN: true }),
+      seconds: fc.double({ min: 1, max: 60, noNaN: true }),
+    });
+    const several = fc.array(point, { minLength: 2, maxLength: 9 });
+    const inputs = fc.sample(several, { numRuns: 50, seed: 7 });
+    const script = `
+import json, sys
+from sklearn.isotonic import IsotonicRegression
+for points in json.load(sys.stdin):
+    points.sort(key=lambda point: point["utilisation"])
+    u, watts, seconds = ([point[name] for point in points] for name in ("utilisation", "watts", "seconds"))
+    model = IsotonicRegression().fit(u, watts, sample_weight=seconds)
+    print(json.dumps(list(model.predict(sorted(set(u))))))
+`;
+    const theirs = runPython(script, [], JSON.stringify(inputs)).trim().split('\n');
+    expect(theirs).toHaveLength(50);
+    for (const [index, points] of inputs.entries())
+      expect(isotonic(points).map(([, watts]) => watts)).toEqual(
+        (JSON.parse(theirs[index] ?? '[]') as number[]).map((watts) => expect.closeTo(watts, 6)),
+      );
+  });
+
   it('rises, keeps the sum, and no rising curve of the same values is nearer', () => {
     const point = fc.record({
-      utilisation: fc.double({ min: 0, max: 1, noNaN: true }),
+      utilisation: fc.integer({ min: 0, max: 40 }).map((part) => part / 40),
       watts: fc.double({ min: 1, max: 500, noNaN: true }),
       seconds: fc.double({ min: 1, max: 60, noNaN: true }),
     });
@@ -189,6 +216,26 @@ describe('a calibration', () => {
         ]),
       ),
     ).toBeCloseTo(6 / 36, 12);
+  });
+
+  it('takes loads that are nearly the same for one: two ends at full load are no cliff', () => {
+    const curve = fitCurve(
+      pointsOf([
+        [0.1, 20],
+        [0.979, 70],
+        [0.981, 74],
+      ]),
+    );
+    expect(curve.at(-1)?.[1]).toBeCloseTo(72 + (0.02 * 52) / 0.88, 6);
+    expect(
+      fitCurve(
+        pointsOf([
+          [0.5, 20],
+          [1, 60],
+          [1, 62],
+        ]),
+      )[2],
+    ).toEqual([1, 61]);
   });
 
   it('goes on beyond its ends, and never below half of its lowest', () => {

@@ -22,6 +22,8 @@ export interface MeasuredPoint {
 const twoPointError = 0.37;
 /** A host is calibrated when it was seen nearly idle and nearly full. */
 export const endsAt = { low: 0.1, high: 0.9 } as const;
+/** Loads so near to each other say nothing of how steep the curve is. */
+const sameLoad = 0.02;
 /** Loads differ in what they compute, which no calibration with one load can see. */
 const smallestError = 0.05;
 
@@ -30,7 +32,7 @@ const smallestError = 0.05;
  * equal times → 10, 25, 25, 40 W.
  */
 export function isotonic(points: readonly MeasuredPoint[]): PowerCurve {
-  const sorted = [...points].sort((a, b) => a.utilisation - b.utilisation);
+  const sorted = joined(points, 0);
   const blocks: { sum: number; weight: number; members: number[] }[] = [];
   for (const { utilisation, watts, seconds } of sorted) {
     let block = { sum: watts * seconds, weight: seconds, members: [utilisation] };
@@ -48,15 +50,34 @@ export function isotonic(points: readonly MeasuredPoint[]): PowerCurve {
     }
     blocks.push(block);
   }
-  const fitted = blocks.flatMap(({ sum, weight, members }) =>
+  return blocks.flatMap(({ sum, weight, members }) =>
     members.map((utilisation) => [utilisation, sum / weight] as const),
   );
-  return fitted.filter(([u], index) => u !== fitted[index - 1]?.[0]);
+}
+
+/** In order of load; loads no further apart than that are one, weighted by time. */
+function joined(points: readonly MeasuredPoint[], apart: number): MeasuredPoint[] {
+  const result: MeasuredPoint[] = [];
+  for (const point of [...points].sort((a, b) => a.utilisation - b.utilisation)) {
+    const last = result.at(-1);
+    if (!last || point.utilisation - last.utilisation > apart) {
+      result.push(point);
+      continue;
+    }
+    const seconds = last.seconds + point.seconds;
+    const mean = (a: number, b: number) => (a * last.seconds + b * point.seconds) / seconds;
+    result[result.length - 1] = {
+      utilisation: mean(last.utilisation, point.utilisation),
+      watts: mean(last.watts, point.watts),
+      seconds,
+    };
+  }
+  return result;
 }
 
 /** The curve over all of 0 to 1: beyond its ends it goes on as steeply as next to them, never below half its lowest. */
 export function fitCurve(points: readonly MeasuredPoint[]): PowerCurve {
-  const fitted = isotonic(points);
+  const fitted = isotonic(joined(points, sameLoad));
   const [first, second] = fitted;
   const [last, beforeLast] = [fitted.at(-1), fitted.at(-2)];
   if (!first || !second || !last || !beforeLast)
