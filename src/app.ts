@@ -26,11 +26,13 @@ import { Explainer } from './explain/explain.ts';
 import { recordAudit } from './gate/audit.ts';
 import { createGate, type PlatformGate } from './gate/gate.ts';
 import { Identity } from './gate/identity.ts';
+import { batchHandler } from './jobs/batch.ts';
 import { Checkpoints } from './jobs/checkpoints.ts';
 import { Jobs } from './jobs/jobs.ts';
 import { importCpuS, inspectApart } from './models/formats/import-process.ts';
 import { Grants } from './models/grants.ts';
 import { Registry } from './models/registry.ts';
+import { evaluateHandler } from './quality/job.ts';
 import { Evaluations } from './quality/quality.ts';
 import { AliasMoves } from './serve/alias-moves.ts';
 import { Deployments } from './serve/deployments.ts';
@@ -189,7 +191,11 @@ async function build(
     db,
     audit: recordAudit,
     log,
-    handlers: { train: trainHandler({ datasets, artifacts, accountant: energy, log, newRequestId }) },
+    handlers: {
+      train: trainHandler({ datasets, artifacts, accountant: energy, log, newRequestId }),
+      evaluate: evaluateHandler({ db, gate, registry, deployments, evaluations, datasets }),
+      batch: batchHandler({ db, datasets, gate, serving: deployments, artifacts, newRequestId }),
+    },
     grid: () => energy.grid(),
     checkpoints: new Checkpoints({ db, artifacts, log }),
   });

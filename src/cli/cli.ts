@@ -26,6 +26,7 @@ const commands: [name: string, summary: string, load: () => Promise<CommandFile>
   ['deploy', 'serve a version, optionally under an alias', () => import('./deploy.ts')],
   ['share', 'let another organisation use a model, with limits', () => import('./share.ts')],
   ['predict', 'ask a model for an answer', () => import('./predict.ts')],
+  ['batch', 'many rows through a model, in cleaner hours if they can wait', () => import('./batch.ts')],
   ['explain', 'show what an answer was made of', () => import('./explain.ts')],
   ['export', 'get a model file back', () => import('./export.ts')],
   ['impact', 'energy, carbon, utilisation and what sharing saves', () => import('./impact.ts')],

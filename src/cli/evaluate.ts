@@ -4,9 +4,10 @@ import { type Command, Option } from 'commander';
 import { connect, type ServerOptions } from './connection.ts';
 import { showImpact } from './quantities.ts';
 import { findVersion, type Reference, reference } from './references.ts';
+import { type ScheduleOptions, scheduleLines, scheduleOf, scheduleOptions } from './schedule-options.ts';
 import { answer, progressLine, type Terminal, table } from './terminal.ts';
 
-interface Options extends ServerOptions {
+interface Options extends ServerOptions, ScheduleOptions {
   dataset: string;
   split: SplitName;
 }
@@ -17,7 +18,7 @@ export const splitOption = () =>
     .default('test');
 
 export function define(command: Command, terminal: Terminal): void {
-  command
+  scheduleOptions(command)
     .argument('<model>', 'organisation/model, :version or @alias may follow', reference)
     .requiredOption('--dataset <name>', 'a data set of your organisation')
     .addOption(splitOption())
@@ -28,6 +29,16 @@ export function define(command: Command, terminal: Terminal): void {
     .action(async (ref: Reference, options: Options) => {
       const client = connect(options, terminal);
       const version = await findVersion(client, ref);
+      const schedule = scheduleOf(options);
+      if (schedule) {
+        const config = { model: `${ref.model}:${version}`, dataset: options.dataset, split: options.split };
+        const job = await client.jobs.create({ kind: 'evaluate', config, schedule });
+        answer(terminal, options.json, job, [
+          `job ${job.id} evaluates ${ref.model}:${version} later; see \`commonwatt jobs ${job.id}\``,
+          ...scheduleLines(job),
+        ]);
+        return;
+      }
       const progress = progressLine(terminal);
       progress.update(`evaluating ${ref.model}:${version} on ${options.dataset} (${options.split}) …`);
       const request = { dataset: options.dataset, split: options.split };

@@ -3,6 +3,7 @@ import type { Job } from '@commonwatt/client';
 import type { Command } from 'commander';
 import { connect, type ServerOptions } from './connection.ts';
 import { showEnergy, showImpact } from './quantities.ts';
+import { type ScheduleOptions, scheduleLines, scheduleOf, scheduleOptions } from './schedule-options.ts';
 import { answer, type Terminal, table } from './terminal.ts';
 import { follow } from './train.ts';
 import { progressText } from './training.ts';
@@ -41,6 +42,18 @@ export function define(command: Command, terminal: Terminal): void {
       answer(terminal, options.json, job, jobLines(job));
       if (job.state !== 'succeeded') terminal.exitCode = 1;
     });
+  scheduleOptions(command.command('again'))
+    .description('train again as a version was trained, on the same data or other')
+    .argument('<model>', 'organisation/model, :version or @alias may follow')
+    .option('--dataset <name>', 'other data')
+    .action(async (model: string, _: unknown, self: Command) => {
+      const options = self.optsWithGlobals<ServerOptions & ScheduleOptions & { dataset?: string }>();
+      const schedule = scheduleOf(options);
+      const config = { model, ...(options.dataset === undefined ? {} : { dataset: options.dataset }) };
+      const request = { kind: 'retrain' as const, config, ...(schedule ? { schedule } : {}) };
+      const job = await connect(options, terminal).jobs.create(request);
+      answer(terminal, options.json, job, jobLines(job));
+    });
   command
     .command('cancel')
     .description('ask a job to stop')
@@ -56,6 +69,7 @@ function jobLines(job: Job): string[] {
   return [
     `job ${job.id}  ${job.kind}  ${job.state}  (attempt ${job.attempts})`,
     ...(job.progress ? [`  ${progressText(job)}`] : []),
+    ...scheduleLines(job),
     ...(job.result ? [`  used ${showImpact(job.result.impact)}`] : []),
     ...(job.error ? [`  ${job.error.code}: ${job.error.message}`] : []),
   ];

@@ -1,7 +1,13 @@
 /** The training file (YAML) and the following of a training job; shared by `train`, `jobs` and the first example. */
 import { readFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
-import { type Commonwatt, CommonwattApiError, type Dataset, type Job } from '@commonwatt/client';
+import {
+  type Commonwatt,
+  CommonwattApiError,
+  type Dataset,
+  type Job,
+  type TrainResult,
+} from '@commonwatt/client';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { CommonwattError } from '../errors.ts';
@@ -98,11 +104,18 @@ export async function ensureDataset(
 
 export function progressText(job: Job): string {
   const { progress } = job;
-  if (!progress) return `training ${job.state}`;
+  if (!progress) return `${job.kind} ${waiting(job)}`;
   const figure = (name: string, value: number | null) =>
     value === null ? '' : `  ${name} ${value.toFixed(4)}`;
   const energy = progress.energyWh === null ? '' : `  ${showEnergy(progress.energyWh)} so far`;
+  if (!('epoch' in progress)) return `${progress.rows} of ${progress.ofRows} rows${energy}`;
   return `epoch ${progress.epoch}/${progress.epochs}${figure('loss', progress.loss)}${figure('accuracy', progress.accuracy)}${figure('validation', progress.valAccuracy)}${energy}`;
+}
+
+/** Where it waits for its hours, until when. */
+function waiting({ state, schedule }: Job): string {
+  const next = schedule?.plan?.why === 'cleanest' ? schedule.plan.runs[0] : undefined;
+  return state === 'queued' && next ? `waits for cleaner hours until ${next.start}` : state;
 }
 
 /** Throws when the job did not succeed. */
@@ -116,4 +129,11 @@ export function checkSucceeded(job: Job): NonNullable<Job['result']> {
     detail: `job ${job.id} ${job.state}: ${job.error?.message ?? 'no reason given'}`,
     ...(hint === undefined ? {} : { hint }),
   });
+}
+
+/** Of a training. */
+export function checkTrained(job: Job): TrainResult {
+  const result = checkSucceeded(job);
+  if ('history' in result) return result;
+  throw new CommonwattError('CONFLICT', `job ${job.id} is no training but of kind ${job.kind}`);
 }

@@ -38,7 +38,7 @@ export type { JobTools } from './running.ts';
 /** What does the work of one kind of job. It may be run again after a crash, from what it saved last. */
 export interface JobHandler {
   /** Throws what is wrong with a configuration before there is a job; returns it with its defaults filled in. */
-  check(organisationId: string, config: unknown): Promise<unknown>;
+  check(organisationId: string, config: unknown, owner: JobOwner): Promise<unknown>;
   /** How much work it is, in a unit of the kind: what earlier jobs took tells how long it will. */
   work?(organisationId: string, config: unknown): Promise<number>;
   /** It stores checkpoints and heeds `pause`; what one interruption costs, as time of running. Absent: it does not. */
@@ -144,7 +144,7 @@ export class Jobs {
         where: 'kind',
         hint: `use one of: ${Object.keys(this.#options.handlers).join(', ')}`,
       });
-    const checked = await handler.check(owner.organisationId, config);
+    const checked = await handler.check(owner.organisationId, config, owner);
     const work = (await handler.work?.(owner.organisationId, checked)) ?? null;
     const wish = schedule ? await this.#wish(kind, handler, work, schedule) : null;
     const id = randomUUID();

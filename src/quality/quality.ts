@@ -6,6 +6,7 @@
  * cannot be known is null with its reason.
  */
 import type { DatasetReader, SplitName } from '../datasets/datasets.ts';
+import type { Footprint } from '../energy/energy.ts';
 import { type ImpactJson, impactJson, sumFootprints } from '../energy/footprint.ts';
 import { CommonwattError } from '../errors.ts';
 import { type AuditEvent, actorOf } from '../gate/audit.ts';
@@ -46,6 +47,10 @@ export interface EvaluationRequest {
   gate?: GateRules | undefined;
   /** The id the door gave this request; a fresh one when left out. Also the evaluation's id. */
   requestId?: string | undefined;
+  /** The job that it is. */
+  jobId?: string | undefined;
+  /** Told what it used, before it is kept. */
+  used?: ((footprint: Footprint) => void) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -106,11 +111,13 @@ export class Evaluations {
         consumer: { organisationId: principal.organisationId, organisation: principal.organisation },
         keyId: principal.keyId,
         grantId: null,
-        jobId: null,
+        jobId: request.jobId ?? null,
       },
       nextPart: requestParts(id),
       signal: request.signal,
     });
+    const footprint = sumFootprints(footprints);
+    request.used?.(footprint);
     const labels = Float32Array.from(indices, (row) => dataset.y[row]!);
     const metrics = await measureInSlices(labels, values, request.signal);
     const measured: Measured = { metrics, majorityClassAccuracy: majorityClassAccuracy(labels) };
@@ -128,7 +135,7 @@ export class Evaluations {
       passed: gate.passed,
       ...measured,
       gate,
-      impact: impactJson(sumFootprints(footprints)),
+      impact: impactJson(footprint),
     };
     await this.#keep(evaluation, served, record.id, principal);
     return evaluation;

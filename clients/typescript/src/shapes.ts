@@ -286,6 +286,13 @@ export interface JobProgress {
   energyWh: number | null;
 }
 
+/** Of a batch of inferences. */
+export interface BatchProgress {
+  rows: number;
+  ofRows: number;
+  energyWh: number | null;
+}
+
 export type JobState = 'queued' | 'running' | 'succeeded' | 'failed' | 'cancelled';
 
 export interface Job {
@@ -297,21 +304,83 @@ export interface Job {
   startedAt: string | null;
   finishedAt: string | null;
   attempts: number;
-  progress: JobProgress | null;
-  result: {
-    artifactSha256: string;
-    sizeBytes: number;
-    history: {
-      epoch: number;
-      loss: number;
-      accuracy: number;
-      valLoss: number | null;
-      valAccuracy: number | null;
-    }[];
-    impact: Impact;
-  } | null;
+  /** As its kind has it; an evaluation has none. */
+  progress: JobProgress | BatchProgress | null;
+  result: TrainResult | BatchResult | Evaluation | null;
   error: { code: string; message: string; hint: string | null } | null;
+  /** Null: it runs as soon as its turn comes. */
+  schedule: JobSchedule | null;
 }
+
+export interface TrainResult {
+  artifactSha256: string;
+  sizeBytes: number;
+  history: {
+    epoch: number;
+    loss: number;
+    accuracy: number;
+    valLoss: number | null;
+    valAccuracy: number | null;
+  }[];
+  impact: Impact;
+}
+
+export interface BatchResult {
+  artifactSha256: string;
+  sizeBytes: number;
+  rows: number;
+  columns: string[];
+  model: string;
+  version: number;
+  impact: Impact;
+}
+
+/** Until when a job may wait for cleaner hours: a deadline, or how much later than at once it may end. */
+export interface ScheduleRequest {
+  /** ISO 8601 with its zone. */
+  deadline?: string;
+  maxDelayS?: number;
+  /** May be paused at a checkpoint; without a word, where its kind can. */
+  interruptible?: boolean;
+  /** How long it runs; without a word, as earlier jobs of its kind and size did. */
+  expectedS?: number;
+  minRunS?: number;
+}
+
+export interface JobSchedule {
+  deadline: string;
+  interruptible: boolean;
+  minRunS: number;
+  expectedS: number | null;
+  expectedFrom: 'asked' | 'earlier jobs' | null;
+  plan: {
+    /** cleanest: it waits for better hours; the others: why it begins at once. */
+    why: 'cleanest' | 'flat' | 'no forecast' | 'deadline' | 'unknown length';
+    madeAt: string;
+    runs: { start: string; end: string }[];
+    meanGPerKwh: number | null;
+    atOnceGPerKwh: number | null;
+    forecastSavedPercent: number | null;
+  } | null;
+  ran: { start: string; end: string; energyWh: number | null }[];
+  /** What waiting saved, at the intensities that there were; null before the end. */
+  actual: {
+    emittedGCo2e: number | null;
+    atOnceGCo2e: number | null;
+    savedGCo2e: number | null;
+    savedPercent: number | null;
+    unknown: string | null;
+  } | null;
+}
+
+/** What a job is asked to do. A config read from a file may be passed as it is: the server judges it. */
+export type JobRequest = { schedule?: ScheduleRequest } & (
+  | { kind: 'train'; config: TrainConfig | Record<string, unknown> }
+  /** Again as a version was trained. */
+  | { kind: 'retrain'; config: { model: string; dataset?: string; epochs?: number; seed?: number } }
+  | { kind: 'evaluate'; config: { model: string; dataset: string; split?: SplitName; gate?: GateConfig } }
+  | { kind: 'batch'; config: { model: string; dataset?: string; split?: SplitName; rows?: number[][] } }
+);
 
 /** A figure with its 95 % bootstrap interval; null where it is not defined (one class only). */
 export interface Metric {

@@ -1,5 +1,5 @@
 /** Data sets, and the jobs that learn from them. */
-import type { Dataset, DatasetRow, DatasetUpload, Job, SplitName, TrainConfig } from './shapes.ts';
+import type { Dataset, DatasetRow, DatasetUpload, Job, JobRequest, SplitName } from './shapes.ts';
 import type { Bytes, CallOptions, Transport } from './transport.ts';
 
 export type WorkResources = ReturnType<typeof workResources>;
@@ -39,11 +39,7 @@ export function workResources(transport: Transport) {
       },
     },
     jobs: {
-      /** A config read from a file may be passed as it is: the server judges it. */
-      create(
-        request: { kind: 'train'; config: TrainConfig | Record<string, unknown> },
-        options?: CallOptions,
-      ): Promise<Job> {
+      create(request: JobRequest, options?: CallOptions): Promise<Job> {
         return transport.json('POST', '/api/v1/jobs', { ...options, json: request });
       },
       async list(options?: CallOptions): Promise<Job[]> {
@@ -54,7 +50,7 @@ export function workResources(transport: Transport) {
       cancel(id: string, options?: CallOptions): Promise<Job> {
         return transport.json('POST', `/api/v1/jobs/${encodeURIComponent(id)}/cancel`, options);
       },
-      /** The `.h5` bytes of a finished training. */
+      /** The `.h5` bytes of a finished training, the CSV of a finished batch. */
       artifact(id: string, options?: CallOptions): Promise<ReadableStream<Uint8Array>> {
         return transport.bytes('GET', `/api/v1/jobs/${encodeURIComponent(id)}/artifact`, options);
       },

@@ -18,7 +18,7 @@ const metricSchema = z.object({
   unknown: z.string().optional().describe('why it is null'),
 });
 
-const evaluationSchema = z.object({
+export const evaluationSchema = z.object({
   id: z.string(),
   model: z.string(),
   version: z.int(),
