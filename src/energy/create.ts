@@ -101,6 +101,7 @@ class MeteredEnergy implements Energy {
       missed: (meter) => missing.inc({ meter }),
       ...(this.#options.clock ? { clock: () => clock.monotonic() } : {}),
     });
+    missing.inc({ meter: metering.meter.name }, 0);
     const weights = resourceWeights(this.#reportHost(basis, metering));
     const live = new LiveFigures(metrics, weights, { log, now: () => clock.now() });
     const windows = this.#windows;
