@@ -34,6 +34,8 @@ import type { Settlement } from './unsettled.ts';
 
 const quietIntervalMs = 30_000;
 const tickMs = 1000;
+/** An interval waits so long for the end of a computation that is under way. */
+const longestWaitMs = 10_000;
 /** Beyond this many lines that the database does not take, nothing more is acknowledged. */
 const maxWaiting = 4_000_000;
 const methodVersion = '2';
@@ -59,6 +61,8 @@ export class Ledger implements Accountant {
   #id = '';
   #startMs = 0;
   #openedAt = 0;
+  /** It is to be closed as soon as what takes long has come to its end. */
+  #isDue = false;
   /** Callers of the open interval. */
   #items = 0;
   #counts = new GrantCounts();
@@ -225,6 +229,10 @@ export class Ledger implements Accountant {
       this.#heads.clear();
       throw error;
     }
+    if (this.#isDue) {
+      this.#isDue = false;
+      setImmediate(() => this.tick());
+    }
     this.#items += items.length;
     this.#otherWork.computed(items.length);
     this.#counts.add(items, nowMs);
@@ -287,9 +295,11 @@ export class Ledger implements Accountant {
       log.info({}, 'the ledger can be written again and has been verified');
     }
     const active = this.#items > 0 || this.#jobs.size > 0;
-    const late = clock.now() - this.#startMs >= quietIntervalMs;
-    if (late || (active && !this.#unbooked.isUnderWay())) this.#close();
-    else if (active) this.#spool.flush();
+    const openMs = clock.now() - this.#startMs;
+    const waits = active && openMs < longestWaitMs && this.#unbooked.isUnderWay();
+    this.#isDue = waits;
+    if (waits) this.#spool.flush();
+    else if (active || openMs >= quietIntervalMs) this.#close();
     this.#backlog.tick();
   }
 
