@@ -45,6 +45,7 @@ export async function startPlatform({ env = {}, folder, apiKey } = {}) {
     readyMs,
     folder: data,
     apiKey: key,
+    operatorKey,
     pid: child.pid,
     client: new Commonwatt({ baseUrl, apiKey: key }),
     async stop({ keep = false } = {}) {

@@ -106,14 +106,22 @@ export interface GroupQuery {
   settled(modelId: string): boolean | null;
 }
 
-/** Those that used most come first. */
-export async function readGroups(db: Db, reading: Reading, query: GroupQuery): Promise<ReportGroup[]> {
+/**
+ * Those that used most come first. Joules of the caller's single inferences are added to `all`: they are read once
+ * for everything.
+ */
+export async function readGroups(
+  db: Db,
+  reading: Reading,
+  query: GroupQuery,
+  all: Histogram,
+): Promise<ReportGroup[]> {
   const unit = timeGroups.find((name) => query.groupBy.includes(name));
-  if (!unit) return groupsOf(db, reading, query, {});
+  if (!unit) return groupsOf(db, reading, query, {}, all);
   const groups: ReportGroup[] = [];
   for (const { label, window } of await cut(db, reading.window, unit)) {
     const part = await readLedger(db, window);
-    groups.push(...(await groupsOf(db, part, query, { [unit]: label })));
+    groups.push(...(await groupsOf(db, part, query, { [unit]: label }, all)));
   }
   return groups.sort((a, b) => b.energyWh - a.energyWh);
 }
@@ -123,6 +131,7 @@ async function groupsOf(
   reading: Reading,
   { scope, groupBy, settled }: GroupQuery,
   time: Partial<Record<GroupBy, string>>,
+  all: Histogram,
 ): Promise<ReportGroup[]> {
   const groups = new Map<string, Group>();
   const groupOf = new Map<number, Histogram>();
@@ -138,6 +147,7 @@ async function groupsOf(
     if (head.kind === 'inference') groupOf.set(id, group.histogram);
   }
   await mergeHistograms(db, reading.sums, (head) => groupOf.get(head));
+  for (const { histogram } of groups.values()) all.mergeAll(histogram);
   return [...groups.values()]
     .map((group) => groupRow(reading, group, settled))
     .sort((a, b) => b.energyWh - a.energyWh);

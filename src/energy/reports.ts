@@ -41,7 +41,6 @@ import type { Head } from './store/heads.ts';
 import { Histogram } from './store/histogram.ts';
 import { inSnapshot } from './store/snapshot.ts';
 import { hourMs } from './store/tally.ts';
-import { mergeHistograms } from './store/window.ts';
 
 export interface ReportQuery {
   from: Date;
@@ -145,13 +144,14 @@ async function reportOf(db: Db, given: ReportHost, query: ReportQuery): Promise<
   const reading = await readLedger(db, { fromMs: query.from.getTime(), toMs: query.to.getTime() });
   const intervals = await readIntervals(db, reading);
   const host = withIntensity(given, intervals.gPerKwh);
-  const groups = await readGroups(db, reading, {
+  const histogram = new Histogram();
+  const groupQuery = {
     scope: query.scope,
     groupBy: query.groupBy,
-    settled: (modelId) => host.settling?.[modelId]?.settled ?? null,
-  });
+    settled: (modelId: string) => host.settling?.[modelId]?.settled ?? null,
+  };
+  const groups = await readGroups(db, reading, groupQuery, histogram);
   const tenants = await readTenants(db, reading);
-  const percentiles = await percentilesIn(db, reading, query.scope);
   const { basis } = host;
 
   const isOwn = (head: Head) => isVisible(head, query.scope);
@@ -162,6 +162,9 @@ async function reportOf(db: Db, given: ReportHost, query: ReportQuery): Promise<
   const platform = countsOf(reading, () => true);
   const scoped = countsOf(reading, isOwn);
   const waste = wasteOf(own);
+  const inferences = countsOf(reading, (head) => isOwn(head) && head.kind === 'inference').requests;
+  // Null when there was no inference, or not all were counted when they were booked.
+  const percentiles = histogram.total === inferences ? percentilesOf(histogram) : null;
   const windowH = intervals.cpuSSupplied / host.cpuCount / 3600;
   const embodiedGPerH = embodiedShare(basis.embodied.grams, basis.embodied.lifeYears, 3600);
   const busyS = intervals.cpuSUsed + intervals.cpuSOther;
@@ -313,14 +316,6 @@ function roundingNotes({ sums }: Reading): string[] {
     const start = new Date(hour * hourMs).toISOString();
     return `the lines of the hour from ${start} were dropped: it is counted whole or not at all`;
   });
-}
-
-/** Null when there was no inference, or not all were counted when they were booked. */
-async function percentilesIn(db: Db, reading: Reading, scope: Scope): Promise<Percentiles | null> {
-  const isCounted = (head: Head | undefined) => head?.kind === 'inference' && isVisible(head, scope);
-  const histogram = new Histogram();
-  await mergeHistograms(db, reading.sums, (id) => (isCounted(reading.heads.get(id)) ? histogram : undefined));
-  return histogram.total === countsOf(reading, isCounted).requests ? percentilesOf(histogram) : null;
 }
 
 /** ω in proportion to the impact of each resource at full load, PUE·I·Pmax + M, in g/h; they sum to 1. */
