@@ -52,7 +52,10 @@ const heads = Array.from({ length: tenants }, (_, tenant) =>
 );
 
 let state = 1;
-const random = () => (state = (state * 48271) % 2147483647) / 2147483647;
+function random() {
+  state = (state * 48271) % 2147483647;
+  return state / 2147483647;
+}
 let requests = 0;
 const boot = `${start.toString(36).padStart(9, '0')}a1b2c3`;
 

@@ -8,6 +8,7 @@ import { attribute, type IntervalFacts, type LineHead } from './attribution.ts';
 import { type Basis, ratesOf, readBasis } from './basis.ts';
 import type { ModelUse, Party } from './energy.ts';
 import { intervalRow } from './interval-row.ts';
+import type { GroupBy } from './report-groups.ts';
 import { checkWindow, impactReport, type ReportHost } from './reports.ts';
 import { bookInterval } from './settlement.ts';
 
@@ -133,6 +134,61 @@ describe('an impact report', () => {
     }
   });
 
+  it('has a group for each of several things together, and for each day, hour or month', async () => {
+    const report = (groupBy: GroupBy[]) => impactReport(db, host, { ...window, groupBy, scope: 'all' });
+    const both = await report(['tenant', 'model']);
+    expect(both.groups).toContainEqual(
+      expect.objectContaining({
+        key: 'globex · acme/digits',
+        by: { tenant: 'globex', model: 'acme/digits' },
+        requests: 7,
+      }),
+    );
+    for (const [unit, label] of [
+      ['hour', '1970-01-01T00:00Z'],
+      ['day', '1970-01-01'],
+      ['month', '1970-01'],
+    ] as const) {
+      const { groups, consumption } = await report([unit, 'kind']);
+      expect(groups.map(({ key }) => key)).toContain(`${label} · training`);
+      expect(groups.reduce((sum, { energyWh }) => sum + energyWh, 0)).toBeCloseTo(consumption.energyWh, 12);
+    }
+  });
+
+  it('shows what was reserved beside what was used, and how requests differ', async () => {
+    const { consumption, groups, split, unknown } = await impactReport(db, host, {
+      ...window,
+      groupBy: ['tenant'],
+      scope: 'all',
+    });
+    const { allocated, waste, whPerRequest } = consumption;
+    // Both bases add up to the meter; what neither requests nor jobs used is idle and overhead.
+    expect(allocated?.energyWh).toBeCloseTo(split.meterWh, 12);
+    expect(allocated?.carbonGCo2e).toBeCloseTo(consumption.carbonGCo2e, 12);
+    expect(waste?.energyWh).toBeCloseTo(split.idleWh + split.overheadWh, 12);
+    expect(groups.reduce((sum, group) => sum + (group.waste?.energyWh ?? NaN), 0)).toBeCloseTo(
+      waste?.energyWh ?? NaN,
+      12,
+    );
+    const joules = (
+      await db.selectFrom('ledger_entries').where('kind', '=', 'inference').select('energy_j').execute()
+    )
+      .map(({ energy_j }) => energy_j)
+      .sort((a, b) => a - b);
+    const median = (joules[Math.floor((joules.length - 1) / 2)] ?? NaN) / 3600;
+    expect(Math.abs((whPerRequest?.p50 ?? NaN) / median - 1)).toBeLessThan(0.01);
+    expect(unknown.whPerRequest).toBeUndefined();
+    expect(consumption.finished).toBe(consumption.requests);
+  });
+
+  it('says whether the energy per request of a model is to be trusted', async () => {
+    const settling = { m1: { settled: true }, m2: { settled: false } };
+    const query = { ...window, groupBy: ['model'] as const, scope: 'all' as const };
+    const { groups } = await impactReport(db, { ...host, settling }, query);
+    const settled = Object.fromEntries(groups.map((group) => [group.key, group.settled]));
+    expect(settled).toMatchObject({ 'acme/digits': true, 'initech/secret': false, training: null });
+  });
+
   it('counts an explanation that spans two intervals once', async () => {
     const { consumption } = await impactReport(db, host, {
       ...window,
@@ -209,5 +265,9 @@ describe('an impact report', () => {
   it('refuses a window that ends before it begins', async () => {
     const query = { from: new Date(10), to: new Date(5), groupBy: ['model'] as const, scope: 'all' as const };
     expect(() => checkWindow(query)).toThrow(expect.objectContaining({ code: 'INVALID_REQUEST' }));
+    const year = { from: new Date(0), to: new Date(366 * 24 * 3600e3), scope: 'all' as const };
+    expect(() => checkWindow({ ...year, groupBy: ['day', 'hour'] })).toThrow(/all of time/);
+    expect(() => checkWindow({ ...year, groupBy: ['hour'] })).toThrow(/more than 1000/);
+    expect(() => checkWindow({ ...year, groupBy: ['day', 'model'] })).not.toThrow();
   });
 });
