@@ -90,11 +90,9 @@ interface Booking {
 
 async function insertInterval(db: Db, { interval, lines }: Booking, alone: boolean): Promise<void> {
   const headOf = new Map(lines.map(({ entry, head }) => [entry, head]));
-  const tallies = () =>
-    tallyEntries(
-      lines.map(({ entry }) => entry),
-      (entry) => headOf.get(entry) ?? 0,
-    );
+  const entries = lines.map(({ entry }) => entry);
+  // Before the database is held.
+  const tallies = tallyEntries(entries, (entry) => headOf.get(entry) ?? 0);
   const parts = partsOf(lines);
   const last = parts.pop() ?? [];
   if (parts.length > 0) {
@@ -114,7 +112,7 @@ async function insertInterval(db: Db, { interval, lines }: Booking, alone: boole
   await db.transaction().execute(async (tx) => {
     if (parts.length === 0) await deletePending(tx, interval.id);
     await insertLines(tx, interval.id, last);
-    await rollUp(tx, interval, tallies());
+    await rollUp(tx, interval, tallies);
     await tx.insertInto('ledger_intervals').values(interval).execute();
   });
 }

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Kysely, Migrator, sql } from 'kysely';
 import { expect, it } from 'vitest';
+import { Histogram } from '../energy/store/histogram.ts';
 import { openDatabase, type Schema } from './db.ts';
 import { migrations } from './migrations.ts';
 import { EmbeddedDialect } from './sqlite.ts';
@@ -83,6 +84,12 @@ it('carries over what was booked before: every line, its head, and the sums of i
     expect.objectContaining({ kind: 'inference', outcome: 'finished', requests: 1, energy_j: 3 }),
     expect.objectContaining({ kind: 'idle', requests: 0, energy_j: 4, allocated_unknown: 1 }),
   ]);
+  const histogram = new Histogram();
+  for (const row of await db.selectFrom('ledger_hours').select('histogram').execute())
+    if (row.histogram) histogram.merge(new Uint8Array(row.histogram));
+  expect(histogram.total).toBe(4);
+  expect(Math.abs((histogram.quantile(1) ?? 0) / 3 - 1)).toBeLessThan(0.01);
+  expect(Math.abs((histogram.quantile(0) ?? 0) - 1)).toBeLessThan(0.01);
   const repeats = await db.selectFrom('ledger_repeats').select(['request', 'hour']).orderBy('hour').execute();
   expect(repeats).toEqual([
     { request: 'e', hour: 0 },

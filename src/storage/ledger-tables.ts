@@ -98,5 +98,39 @@ const carryOver = [
 export const ledgerAtScale: Migration = {
   async up(db: AnyDb) {
     for (const statement of [...create, ...carryOver]) await sql.raw(statement).execute(db);
+    await carryHistograms(db);
   },
 };
+
+interface Counted {
+  hour: number;
+  head: number;
+  slot: number;
+  count: number;
+}
+
+/** As energy/store/histogram.ts has them at this step: distance from the last slot and count, of 7 bits a byte. */
+async function carryHistograms(db: AnyDb): Promise<void> {
+  const { rows } = await sql<Counted>`select i.start_ms / 3600000 as hour, l.head,
+    iif(l.energy_j > 0, 2001 + min(2000, max(-2000, cast(ceil(ln(l.energy_j) / ln(1.02)) as integer))), 0) as slot,
+    count(*) as count from ledger_lines l join ledger_intervals i on i.id = l.interval_id
+    join ledger_heads h on h.id = l.head where h.kind = 'inference' group by 1, 2, 3 order by 1, 2, 3`.execute(
+    db,
+  );
+  const packed = new Map<string, Counted & { bytes: number[]; last: number }>();
+  for (const row of rows) {
+    const key = `${row.hour} ${row.head}`;
+    const own = packed.get(key) ?? { ...row, bytes: [], last: 0 };
+    packed.set(key, own);
+    for (const value of [row.slot - own.last, row.count]) {
+      let rest = value;
+      for (; rest > 127; rest = Math.floor(rest / 128)) own.bytes.push((rest % 128) + 128);
+      own.bytes.push(rest);
+    }
+    own.last = row.slot;
+  }
+  for (const { hour, head, bytes } of packed.values())
+    await sql`update ledger_hours set histogram = ${Uint8Array.from(bytes)} where hour = ${hour} and head = ${head}`.execute(
+      db,
+    );
+}
