@@ -145,7 +145,7 @@ async function build(
     hangMs: config.runnerHangS * 1000,
     onChange: () => deployments.runnersChanged(),
   });
-  energy.watchRunners(() => runners.unbooked());
+  energy.watchRunners(() => runners.times());
   const deployments = new Deployments({
     db,
     source: {

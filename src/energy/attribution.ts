@@ -17,7 +17,7 @@ import { splitCpu } from './shares.ts';
 export type AttributionMethod = 'direct' | 'shared step' | 'proportional';
 
 /** What became of it: what is computed is booked whatever it is; goodput counts 'finished' only. */
-export type Outcome = 'finished' | 'aborted' | 'failed' | 'cached';
+type Outcome = 'finished' | 'aborted' | 'failed' | 'cached';
 
 /** What lines of one caller on one model have in common; made once, shared by many lines. */
 export interface LineHead {
@@ -140,7 +140,7 @@ export interface Entry extends Amounts {
   avoided?: { energyJ: number; carbonG: number };
 }
 
-export interface Allocated {
+interface Allocated {
   energyJ: number;
   carbonG: number;
   embodiedG: number;

@@ -303,7 +303,7 @@ describe('a computation that takes long', () => {
     };
     const home = await house({ disk });
     let underWayMs = 900;
-    home.ledger.watchRunners(() => new Map([[999_999, { loadingMs: 0, underWayMs }]]));
+    home.ledger.watchRunners(() => new Map([[999_999, { loadingMs: 0, answeredMs: 0, underWayMs }]]));
     home.ledger.recordBatch(batch(1e6));
     await home.tick();
     await home.tick();

@@ -153,6 +153,7 @@ export class Ledger implements Accountant {
     for (const item of items) batchRows += item.rows;
     const price = this.#pricer.price(use, computeNs, batchRows, nowMs);
     this.#processes.watchRunner(runnerPid);
+    this.#unbooked.booked(runnerPid, computeNs);
     let definitions = this.#spool.isOpen() ? '' : startText(this.#startMs);
     let text = batchText(runnerPid, computeNs, price, nowMs);
     const footprints: Footprint[] = [];

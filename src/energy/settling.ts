@@ -14,8 +14,8 @@ export interface Settling {
   settled: boolean;
 }
 
-export const windowsKept = 100;
-export const allowedHalfWidth = 0.1;
+const windowsKept = 100;
+const allowedHalfWidth = 0.1;
 const normal95 = 1.96;
 
 export interface Window {

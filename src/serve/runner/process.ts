@@ -80,6 +80,15 @@ export class RunnerDied extends Error {
   }
 }
 
+/** Since its start, and for how long it has been at its present call. */
+export interface RunnerTimes {
+  /** Loading and unloading. */
+  loadingMs: number;
+  /** Computing, warm-ups included, of what it has answered. */
+  answeredMs: number;
+  underWayMs: number;
+}
+
 interface Call {
   limitMs: number;
   answer(frame: Frame): void;
@@ -107,8 +116,9 @@ export class RunnerProcess {
   /** It has said that it is there. */
   #up = false;
   residentBytes = 0;
-  /** Of loading and unloading since its start, ms. */
+  /** Of loading and unloading, and of all that it computed and told, since its start, ms. */
   #loadingMs = 0;
+  #answeredMs = 0;
   /** What it has computed since its start, ns, as it told itself when it was last asked. */
   computedNs = 0;
 
@@ -150,10 +160,9 @@ export class RunnerProcess {
     return this.#child.pid ?? 0;
   }
 
-  /** What of its time no answer accounts for: loading, and the call that it is at now. */
-  get unbooked(): { loadingMs: number; underWayMs: number } {
+  get times(): RunnerTimes {
     const underWayMs = this.#calls.size > 0 ? Math.max(0, performance.now() - this.#progressAt) : 0;
-    return { loadingMs: this.#loadingMs, underWayMs };
+    return { loadingMs: this.#loadingMs, answeredMs: this.#answeredMs, underWayMs };
   }
 
   /** Calls without an answer. */
@@ -190,8 +199,14 @@ export class RunnerProcess {
   run(replica: number, inputs: readonly TensorParts[]): Promise<Computed> {
     return new Promise((resolve, reject) => {
       const answer = (frame: Frame) => {
-        if (frame.kind !== frameKinds.result) reject(notComputable(frame, this.pid));
-        else resolve({ ...readResult(frame), runnerPid: this.pid });
+        if (frame.kind !== frameKinds.result) {
+          this.#answeredMs += frame.number / 1e6;
+          reject(notComputable(frame, this.pid));
+          return;
+        }
+        const result = readResult(frame);
+        this.#answeredMs += result.computeNs / 1e6;
+        resolve({ ...result, runnerPid: this.pid });
       };
       this.#send({ limitMs: this.#options.hangMs, answer, reject }, (id) =>
         this.#socket.write(runFrame(id, replica, inputs)),

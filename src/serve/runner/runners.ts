@@ -9,7 +9,13 @@
 import { Alone } from './alone.ts';
 import { type Capacity, planCapacity } from './capacity.ts';
 import { Copy, type CopySource } from './copy.ts';
-import { type ProcessOptions, RunnerDied, type RunnerLog, type RunnerProcess } from './process.ts';
+import {
+  type ProcessOptions,
+  RunnerDied,
+  type RunnerLog,
+  type RunnerProcess,
+  type RunnerTimes,
+} from './process.ts';
 import { Quarantine, quarantinedError } from './quarantine.ts';
 import type { Replica, ReplicaSpec } from './replica.ts';
 import { Runner } from './runner.ts';
@@ -111,11 +117,11 @@ export class Runners {
     for (const runner of this.#runners) await runner.replace();
   }
 
-  /** Of each process, by pid: its time that no answer to a caller accounts for. */
-  unbooked(): Map<number, { loadingMs: number; underWayMs: number }> {
+  /** Of each process, by pid. */
+  times(): Map<number, RunnerTimes> {
     const shared = this.#runners.flatMap(({ process }) => (process?.alive ? [process] : []));
     const alone = [...this.#alone.running()].map(({ process }) => process);
-    return new Map([...shared, ...alone].map((process) => [process.pid, process.unbooked]));
+    return new Map([...shared, ...alone].map((process) => [process.pid, process.times]));
   }
 
   describe(): RunnersFacts {
