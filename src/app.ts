@@ -17,7 +17,7 @@ import { inferenceRoutes } from './api/inference/inference.ts';
 import { platformRoutes } from './api/platform/platform.ts';
 import type { Config } from './config.ts';
 import { Datasets } from './datasets/datasets.ts';
-import { createEnergy } from './energy/create.ts';
+import { createEnergy, type Energy } from './energy/create.ts';
 import { formsOf } from './energy/forms/forms.ts';
 import { Host } from './energy/host.ts';
 import { receiptWrappingKeys } from './energy/receipts/keys.ts';
@@ -161,6 +161,7 @@ async function build(
     memoryBudgetBytes: memoryBudget(config.memoryBudgetBytes),
     loadTimeoutMs: config.loadTimeoutS * 1000,
     defaults: config.deployments,
+    intensity: () => intensityNow(energy),
     composers: { ensemble: (composition) => ensembles.compose(composition) },
     audit: recordAudit,
   });
@@ -295,6 +296,15 @@ async function build(
     restartRunners: () => runners.rollingRestart(),
     stop,
   };
+}
+
+/** Null where nothing is metered: then nothing is known of the grid. */
+function intensityNow(energy: Energy): number | null {
+  try {
+    return energy.grid().over(Date.now(), Date.now()).value;
+  } catch {
+    return null;
+  }
 }
 
 /** For work that no request asked for; unique and sortable by time. */

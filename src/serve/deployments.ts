@@ -21,6 +21,7 @@ import type { InferCall, Inference, LoadState, Route, ServedVersion, Serving } f
 import { effectiveSettings, type GivenSettings, mergeSettings, readSettings } from './settings.ts';
 import { emptyStatistics, type ModelStatistics } from './statistics.ts';
 import { artifactBytesOf, storedAliases, storedDeployments } from './stored.ts';
+import { checkGreener, type Variant, Variants } from './variants.ts';
 
 export type { Deployment } from './live.ts';
 
@@ -46,6 +47,8 @@ export interface DeploymentsOptions {
   composers?: Composers;
   /** Answers that are used again; without it every request is computed. */
   answers?: BatcherOptions['answers'];
+  /** How dirty the grid is now, gCO2e/kWh; null, or absent: not known. */
+  intensity?: () => number | null;
   /** Writes the event in the same transaction as what it tells of. */
   audit(db: Db, event: AuditEvent): Promise<void>;
 }
@@ -75,6 +78,7 @@ export class Deployments implements Serving {
   readonly #live = new Map<string, Live>();
   readonly #routes = new Routes<Live>();
   readonly #poisoned = new Poisoned();
+  readonly #variants: Variants;
   /** versionId → its deployment that is being made. */
   readonly #creating = new Map<string, Promise<Deployment>>();
   #reserving = false;
@@ -82,6 +86,10 @@ export class Deployments implements Serving {
 
   constructor(options: DeploymentsOptions) {
     this.#options = options;
+    this.#variants = new Variants({
+      intensity: () => options.intensity?.() ?? null,
+      find: (name) => this.#named(name)?.served,
+    });
     this.residency = new Residency({
       runners: options.runners,
       budgetBytes: options.memoryBudgetBytes,
@@ -151,6 +159,7 @@ export class Deployments implements Serving {
     return this.#inTurn(live, async () => {
       if (!this.#live.has(id)) throw notServed('the deployment');
       const given = mergeSettings(live.given, changes);
+      this.#checkGreener(live.use, live.served.signature, changes);
       const served = { ...live.served, settings: this.#effective(given) };
       const next = this.#nextPlace(live, served);
       try {
@@ -225,6 +234,10 @@ export class Deployments implements Serving {
    */
   served(modelId: string, route: Route = {}): ServedVersion {
     return this.#routes.find(modelId, route).served;
+  }
+
+  variantOf(served: ServedVersion): Variant | undefined {
+    return this.#variants.of(served);
   }
 
   servedVersions(modelId: string): ServedVersion[] {
@@ -331,6 +344,8 @@ export class Deployments implements Serving {
   ): Promise<Live> {
     // Wrong settings are refused before anything else is done.
     this.#effective(given);
+    const use = { model: `${model.organisation}/${model.name}`, version: version.number };
+    this.#checkGreener(use, version.signature, given);
     const artifactBytes = await artifactBytesOf(this.#options.db, model, version);
     const createdAt = new Date().toISOString();
     return this.#prepare({ id: randomUUID(), createdAt, model, version, artifactBytes, given, borrowed });
@@ -394,6 +409,21 @@ export class Deployments implements Serving {
   #ofVersion(versionId: string): Live | undefined {
     for (const live of this.#live.values()) if (!live.borrowed && live.version.id === versionId) return live;
     return undefined;
+  }
+
+  /** Served, and able to answer. */
+  #named(name: string): Live | undefined {
+    for (const live of this.#live.values())
+      if (live.routed && live.place.answers && `${live.use.model}:${live.use.version}` === name) return live;
+    return undefined;
+  }
+
+  #checkGreener(
+    { model, version }: { model: string; version: number },
+    signature: ServedVersion['signature'],
+    { greener = [] }: GivenSettings,
+  ): void {
+    checkGreener(greener, { name: `${model}:${version}`, signature }, (name) => this.#named(name)?.served);
   }
 
   #effective(given: GivenSettings) {

@@ -10,6 +10,7 @@ import type { Tensor } from '../runtimes/tensor.ts';
 import type { Span } from '../telemetry/traces.ts';
 import type { DeploymentSettings } from './settings.ts';
 import type { ModelStatistics } from './statistics.ts';
+import type { Variant } from './variants.ts';
 
 export type { Tensor };
 
@@ -72,6 +73,8 @@ export interface Inference {
   /** Of the batch it was computed in. */
   batchRows: number;
   batchRequests: number;
+  /** Another version than was asked for answered. */
+  variant?: AnsweredBy;
   /** Its part of those rows; null: nothing was computed for it, or in several steps. */
   share: number | null;
 }
@@ -88,6 +91,14 @@ export interface ServedVersion {
   settings: DeploymentSettings;
   /** The same inputs always give the same outputs: only then is an answer used twice. */
   deterministic: boolean;
+}
+
+/** Answers in the place of what was asked for while the grid is dirty (`variants.ts`). */
+export interface AnsweredBy {
+  /** `org/model:3` */
+  name: string;
+  /** Of another model than was asked for: its name. */
+  otherModel: string | null;
 }
 
 export interface Inferrer {
@@ -118,6 +129,8 @@ export interface Route {
 export interface Serving extends Inferrer {
   /** Throws VERSION_NOT_FOUND. */
   served(modelId: string, route?: Route): ServedVersion;
+  /** What answers in its place now, because the grid is dirty; undefined: itself. */
+  variantOf(served: ServedVersion): Variant | undefined;
   /** Every deployed version of a model, newest first. */
   servedVersions(modelId: string): ServedVersion[];
   /** A request sent now would be answered (a version unloaded for want of use is loaded by the request). */

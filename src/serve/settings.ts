@@ -10,6 +10,14 @@ const cacheFields = {
   scope: z.enum(['organisation', 'everyone']),
 };
 
+/** A version to answer in dirty hours, named in full: which one an alias means may change. */
+const variant = z.strictObject({
+  use: z
+    .string()
+    .regex(/^[a-z0-9][a-z0-9._-]*\/[a-z0-9][a-z0-9._-]*:[1-9]\d{0,8}$/, 'write organisation/model:version'),
+  aboveGPerKwh: z.number().min(0).max(3000),
+});
+
 const fields = {
   /** Sizes at which a batch leaves at once while others still may come; ascending. */
   preferredBatchSizes: z.array(size).max(16),
@@ -32,6 +40,8 @@ const fields = {
     .array(z.enum(['cpu', 'cuda', 'tensorrt', 'coreml', 'dml']))
     .min(1)
     .max(4),
+  /** Cheaper versions of the same signature that answer while the grid is dirtier than their limit, gCO2e/kWh. */
+  greener: z.array(variant).max(8),
 };
 
 const optionalFields = {
@@ -68,6 +78,7 @@ export const defaultSettings: DeploymentSettings = {
   idleUnloadS: 600,
   replicas: 1,
   executionProviders: ['cpu'],
+  greener: [],
 };
 
 /** Later ones win; of the cache, field by field. */

@@ -171,6 +171,8 @@ export interface DeploymentSettings {
   threads?: number | undefined;
   replicas: number;
   executionProviders: ('cpu' | 'cuda' | 'tensorrt' | 'coreml' | 'dml')[];
+  /** Cheaper versions of the same signature that answer while the grid is dirtier than their limit. */
+  greener: { use: string; aboveGPerKwh: number }[];
 }
 
 /** Settings as they are given: what is left out stays, or is the default. */

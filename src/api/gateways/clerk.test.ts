@@ -28,7 +28,7 @@ it('computes nothing for who has left before it was known who that is', async ()
       }),
     },
     deployments: {
-      served: () => ({ version: 1, versionId: 'v', signature }),
+      served: () => ({ version: 1, versionId: 'v', signature, settings: { greener: [] } }),
       async infer(_served: unknown, call: InferCall) {
         seen.push(call);
         throw new Error('it is not wanted');

@@ -59,7 +59,8 @@ export function serveDoor(
       const { organisation, name } = asked.ref;
       const principal = await house.gate.authenticate(asked.apiKey);
       const { model } = await house.gate.authorize(principal, 'infer', organisation, name);
-      const { version, versionId, signature } = house.deployments.served(model.id, asked.ref);
+      const { version, versionId, signature, settings } = house.deployments.served(model.id, asked.ref);
+      if (settings.greener.length > 0) throw new Stale();
       const shown = { version, versionId, signature };
       visits.set(number, { ...asked, shown });
       outbox.begin(kinds.opened).u32(number).text(JSON.stringify(shown)).end();
@@ -106,8 +107,9 @@ export function serveDoor(
       trace: traceparent === '' ? undefined : traces.active?.continued(traceparent),
       reuse,
       read: () => {
-        if (house.deployments.served(admission.model.id, visit.ref).versionId !== visit.shown.versionId)
-          throw new Stale();
+        const { versionId, settings } = house.deployments.served(admission.model.id, visit.ref);
+        // Which version answers is known to the ordinary door alone, where variants may.
+        if (versionId !== visit.shown.versionId || settings.greener.length > 0) throw new Stale();
         return request;
       },
       watch: (made) => {

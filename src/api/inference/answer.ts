@@ -10,8 +10,15 @@ import type { Admission, Gate, Principal } from '../../gate/gate.ts';
 import type { ModelRecord, ModelRef, ModelSignature, VersionRecord } from '../../models/models.ts';
 import { parseModelRef } from '../../models/names.ts';
 import type { Registry } from '../../models/registry.ts';
-import { InferCall, type Inference, type ServedVersion, type Serving } from '../../serve/serve.ts';
+import {
+  type AnsweredBy,
+  InferCall,
+  type Inference,
+  type ServedVersion,
+  type Serving,
+} from '../../serve/serve.ts';
 import { failed, type Span } from '../../telemetry/traces.ts';
+import { greenerOf } from './greener.ts';
 import type { InferRequest } from './tensors.ts';
 import { traceAnswer, traceCall } from './trace.ts';
 
@@ -80,6 +87,8 @@ export interface Door<Request extends InferRequest, Written> {
   requestId: string;
   /** False: the caller wants this computed, and no trace of it kept (`Cache-Control: no-store`). */
   reuse?: boolean;
+  /** False: exactly what is asked for is to answer. */
+  variants?: boolean;
   /** When the caller stops waiting (`performance.now()`), as the protocol around the request says. */
   deadlineAtMs?: number | undefined;
   /** Of a request that is traced. */
@@ -87,24 +96,30 @@ export interface Door<Request extends InferRequest, Written> {
   read(signature: ModelSignature): Request;
   /** Called with the call before it is made: the door cancels it when its caller leaves. */
   watch(call: InferCall): void;
-  write(inference: Inference, served: ServedVersion, request: Request): Written;
+  /** What answered, and under which admission: a variant's, where one did. */
+  write(inference: Inference, served: ServedVersion, request: Request, admission: Admission): Written;
 }
 
 /** Reads, computes, writes. The admission is settled by what was computed, wanted or not, and released when nothing was. */
 export async function answer<Request extends InferRequest, Written>(
-  { gate, deployments }: Pick<InferenceHouse, 'gate' | 'deployments'>,
+  house: Pick<InferenceHouse, 'gate' | 'deployments'>,
   ref: ModelRef,
-  admission: Admission,
+  asked: Admission,
   door: Door<Request, Written>,
 ): Promise<Written> {
+  const { gate, deployments } = house;
   let served: ServedVersion;
   let request: Request;
   let inference: Inference;
   let call: InferCall | undefined;
+  let admission = asked;
+  let variant: AnsweredBy | undefined;
   const trace = door.trace && traceCall(door.trace, door.requestId, admission);
   try {
     served = deployments.served(admission.model.id, ref);
     request = door.read(served.signature);
+    if (served.settings.greener.length > 0 && door.variants !== false && request.variants !== false)
+      ({ served, admission, variant } = await greenerOf(house, served, admission));
     call = new InferCall(request.inputs, contextOf(door.requestId, admission), {
       priority: request.priority,
       deadlineAtMs: earlier(door.deadlineAtMs, request.timeoutMs),
@@ -123,7 +138,7 @@ export async function answer<Request extends InferRequest, Written>(
   }
   admission.settle();
   if (trace) traceAnswer(trace, served, inference);
-  return door.write(inference, served, request);
+  return door.write(variant ? { ...inference, variant } : inference, served, request, admission);
 }
 
 function earlier(deadlineAtMs: number | undefined, timeoutMs: number | undefined): number | undefined {

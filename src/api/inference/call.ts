@@ -14,6 +14,7 @@ import { principalOf } from '../guard.ts';
 import { traceOf } from '../traced.ts';
 import { answer, type InferenceHouse, signReceipt } from './answer.ts';
 import { compress, decompress, encodingFor } from './compression.ts';
+import { allowsVariants, variantHeader } from './parameters.ts';
 import { type ModelParams, nameOf, refOf } from './paths.ts';
 import type { RenderedAnswer } from './render.ts';
 import type { InferRequest } from './tensors.ts';
@@ -38,6 +39,7 @@ interface Wishes {
   deadlineAtMs: number | undefined;
   forms: Forms;
   receipt: boolean;
+  variants: boolean;
 }
 
 type CallHouse = Pick<InferenceHouse, 'gate' | 'deployments' | 'maxBodyBytes' | 'forms' | 'receipts'>;
@@ -81,7 +83,7 @@ async function compute<Request extends InferRequest>(
   ref: ModelRef,
   body: Buffer,
   admission: Admission,
-  { deadlineAtMs, forms, receipt }: Wishes,
+  { deadlineAtMs, forms, receipt, variants }: Wishes,
 ): Promise<void> {
   const { headers } = request;
   let signed: Promise<string> | undefined;
@@ -89,16 +91,17 @@ async function compute<Request extends InferRequest>(
     requestId: request.id,
     trace: traceOf(request.raw),
     reuse: !noStore(headers['cache-control']),
+    variants,
     read: (signature) => form.read(body, signature, headers),
     deadlineAtMs,
     watch: (call) => {
       if (reply.raw.destroyed) call.cancel();
       else reply.raw.once('close', () => call.cancel());
     },
-    write: (inference, served, read) => {
+    write: (inference, served, read, admitted) => {
       const { version } = served;
       const written = form.write({ modelName: nameOf(request.params), version, forms }, read, inference);
-      if (receipt) signed = signReceipt(house, request.id, admission, served, inference);
+      if (receipt) signed = signReceipt(house, request.id, admitted, served, inference);
       return written;
     },
   });
@@ -121,6 +124,7 @@ function wishesOf({ forms, receipts }: CallHouse, headers: CallRequest['headers'
     deadlineAtMs: deadlineOf(headers[timeoutHeader]),
     forms: readForms(headers[formsHeader], forms),
     receipt: wantsReceipt(headers[receiptHeader], receipts.always),
+    variants: allowsVariants(headers[variantHeader], `header.${variantHeader}`),
   };
 }
 

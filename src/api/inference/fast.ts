@@ -17,6 +17,7 @@ import { traceHttp } from '../traced.ts';
 import { modelRef } from './answer.ts';
 import { Budget, bodiesBytesAtMost } from './budget.ts';
 import { Exchange, type Visit } from './fast-exchange.ts';
+import { variantHeader } from './parameters.ts';
 import { QuickRequest } from './quick-request.ts';
 
 /** Who answers the quick requests: the server itself, or a door process that asks it. */
@@ -58,6 +59,7 @@ const asksForMore = [
   'x-commonwatt-timeout-ms',
   formsHeader,
   receiptHeader,
+  variantHeader,
 ] as const;
 
 export function fastDoor({

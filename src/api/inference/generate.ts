@@ -119,7 +119,8 @@ function renderGenerated(
     return `${JSON.stringify(output.name)}:${elementsOf(output.shape) === 1 ? data : `[${data}]`}`;
   });
   const idField = id === undefined ? [] : [`"id":${JSON.stringify(id)}`];
-  const head = [`"model_name":${JSON.stringify(modelName)}`, `"model_version":"${version}"`];
+  const name = inference.variant?.otherModel ?? modelName;
+  const head = [`"model_name":${JSON.stringify(name)}`, `"model_version":"${version}"`];
   const footprint = formFields(inference, besides(forms, inference.outputs));
   return `{${[...head, ...idField, ...fields].join(',')}${footprint}}`;
 }

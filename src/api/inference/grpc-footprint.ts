@@ -3,6 +3,7 @@ import type { Footprint } from '../../energy/energy.ts';
 import { impactJson } from '../../energy/footprint.ts';
 import { greenPtImpact, neuralwattEnergy, openGateImpacts } from '../../energy/forms/figures.ts';
 import type { Answered, Forms } from '../../energy/forms/forms.ts';
+import type { Inference } from '../../serve/serve.ts';
 import type { InferParameter, ModelInferResponse } from './proto/open_inference_grpc_pb.ts';
 
 type Parameters = ModelInferResponse['parameters'];
@@ -11,8 +12,13 @@ type Parameters = ModelInferResponse['parameters'];
 const known = new WeakMap<Footprint, Parameters>();
 
 /** A figure nobody knows is absent, with the reason. */
-export function footprintParameters(answered: Answered, requestId: string, forms: Forms): Parameters {
+export function footprintParameters(
+  answered: Answered & Pick<Inference, 'variant'>,
+  requestId: string,
+  forms: Forms,
+): Parameters {
   const parameters: Parameters = { commonwatt_request_id: text(requestId) };
+  if (answered.variant) parameters.commonwatt_variant = text(answered.variant.name);
   if (forms.impact || forms.headers) Object.assign(parameters, knownFigures(answered.footprint));
   if (forms.impacts) parameters.impacts = text(JSON.stringify(openGateImpacts(answered)));
   if (forms.energy) parameters.energy = text(JSON.stringify(neuralwattEnergy(answered)));

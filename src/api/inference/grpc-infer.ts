@@ -29,6 +29,8 @@ export interface Circumstances {
   forms: Forms;
   /** It is to carry a receipt. */
   receipt: boolean;
+  /** False: exactly what is asked for is to answer. */
+  variants: boolean;
   /** Of a call that is traced. */
   trace: Span | undefined;
   /** As `Door.watch`. */
@@ -92,16 +94,16 @@ async function inferAdmitted(
   const answered = await answer(house, ref, admitted, {
     ...circumstances,
     read: (signature) => readInferRequest(request, signature),
-    write: (inference, served, { id = '', outputs }): InferAnswer => {
+    write: (inference, served, { id = '', outputs }, admission): InferAnswer => {
       const response: ModelInferResponse = {
         $typeName: 'inference.ModelInferResponse',
-        modelName: request.modelName,
+        modelName: inference.variant?.otherModel ?? request.modelName,
         modelVersion: String(served.version),
         id,
         parameters: footprintParameters(inference, requestId, forms),
         ...writeOutputs(chooseOutputs(inference.outputs, outputs), request.rawInputContents.length > 0),
       };
-      if (circumstances.receipt) signed = signReceipt(house, requestId, admitted, served, inference);
+      if (circumstances.receipt) signed = signReceipt(house, requestId, admission, served, inference);
       return { inference, response };
     },
   });

@@ -79,7 +79,7 @@ export function readInferRequest(request: ModelInferRequest, signature: ModelSig
       `has ${raw.length} entries for ${inputs.length} inputs; it needs one for each, in their order`,
       'raw_input_contents',
     );
-  const { priority, timeoutMs } = readSchedule(plain(request.parameters));
+  const { priority, timeoutMs, variants } = readSchedule(plain(request.parameters));
   return {
     id: id === '' ? undefined : id,
     inputs: orderInputs(inputs, signature.inputs, (input, spec, where, index) => {
@@ -94,6 +94,7 @@ export function readInferRequest(request: ModelInferRequest, signature: ModelSig
     outputs: wantedOutputs(request.outputs.map(readOutput), signature.outputs),
     priority,
     timeoutMs,
+    variants,
   };
 }
 

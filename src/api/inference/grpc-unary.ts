@@ -13,6 +13,7 @@ import { type GrpcLog, requestIdHeader } from './grpc-errors.ts';
 import { Exchange } from './grpc-exchange.ts';
 import { decodeInferRequest, framed, type InferAnswer, infer } from './grpc-infer.ts';
 import { receive, unwrap } from './grpc-receive.ts';
+import { allowsVariants, variantHeader } from './parameters.ts';
 import { ModelInferResponseSchema } from './proto/open_inference_grpc_pb.ts';
 
 export interface InferDoor {
@@ -31,7 +32,7 @@ export function answerUnary(
   principal: Principal,
 ): void {
   const { house, log, budget } = door;
-  const { forms, receipt } = wishesOf(door, headers);
+  const { forms, receipt, variants } = wishesOf(door, headers);
   const exchange = new Exchange(stream, headers, requestId, log);
   const fail = (error: unknown) => exchange.fail(error);
   const compute = (message: Uint8Array) => {
@@ -45,6 +46,7 @@ export function answerUnary(
       reuse: mayReuse(headers),
       forms,
       receipt,
+      variants,
       watch: (call) => exchange.watch(call),
     }).then((answered) => succeed(exchange, answered, forms), fail);
   };
@@ -74,6 +76,7 @@ export function wishesOf({ forms, house: { receipts } }: InferDoor, headers: Inc
   return {
     forms: readForms(headers[formsHeader], forms),
     receipt: wantsReceipt(headers[receiptHeader], receipts.always),
+    variants: allowsVariants(headers[variantHeader], variantHeader),
   };
 }
 
@@ -85,6 +88,7 @@ function succeed(exchange: Exchange, { response, inference, receipt }: InferAnsw
     [requestIdHeader]: exchange.requestId,
     'x-commonwatt-source': inference.source,
   };
+  if (inference.variant) headers[variantHeader] = inference.variant.name;
   const footprint: string[] = [];
   pushFormHeaders(footprint, inference, forms);
   for (let at = 0; at < footprint.length; at += 2) headers[footprint[at] ?? ''] = footprint[at + 1];

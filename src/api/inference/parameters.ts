@@ -11,6 +11,8 @@ export type Parameters = Readonly<Record<string, unknown>>;
 export interface Schedule {
   priority: number | undefined;
   timeoutMs: number | undefined;
+  /** False: no cheaper variant may answer. */
+  variants: boolean;
 }
 
 /**
@@ -24,7 +26,23 @@ export function readSchedule(parameters: Parameters): Schedule {
   return {
     priority: priority ? priority - 1 : undefined,
     timeoutMs: timeoutUs ? timeoutUs / 1000 : undefined,
+    variants: allowsVariants(parameters[variantParameter], `parameters.${variantParameter}`),
   };
+}
+
+const variantParameter = 'commonwatt_variant';
+
+/** As header, and as metadata of a call. */
+export const variantHeader = 'x-commonwatt-variant';
+
+/** `none`: exactly what was asked for is to answer. Throws INVALID_REQUEST for anything else. */
+export function allowsVariants(given: unknown, where: string): boolean {
+  if (given === undefined) return true;
+  if (given === 'none') return false;
+  throw new CommonwattError('INVALID_REQUEST', `${where} is ${show(given)}, not "none"`, {
+    where,
+    hint: 'say "none" to be answered by exactly what is asked for, or leave it out',
+  });
 }
 
 function refuseSequences(parameters: Parameters): void {

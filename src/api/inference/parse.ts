@@ -52,12 +52,12 @@ export function parseInferRequest(
   if (id !== undefined && typeof id !== 'string') throw invalid('"id"', 'must be a string', 'id');
   const parameters = parametersOf(request.parameters, 'parameters');
   const binaryOutputs = flagParameter(parameters, 'binary_data_output', 'parameters') ?? false;
-  const { priority, timeoutMs } = readSchedule(parameters);
+  const { priority, timeoutMs, variants } = readSchedule(parameters);
   const inputs = readInputs(request.inputs, signature.inputs, binary);
   binary?.end();
   const outputs = readOutputs(request.outputs, signature.outputs);
   checkJsonForms(outputs, binaryOutputs, signature.outputs);
-  return { id, inputs, outputs, binaryOutputs, priority, timeoutMs };
+  return { id, inputs, outputs, binaryOutputs, priority, timeoutMs, variants };
 }
 
 const unnamed = {

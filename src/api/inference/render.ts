@@ -9,6 +9,7 @@ import { CommonwattError } from '../../errors.ts';
 import { type Tensor, unpackBytes } from '../../runtimes/tensor.ts';
 import type { Inference } from '../../serve/serve.ts';
 import { chooseOutputs, type WantedOutput } from './outputs.ts';
+import { variantHeader } from './parameters.ts';
 
 export interface AnswerHead {
   modelName: string;
@@ -56,6 +57,7 @@ export function renderAnswer(head: AnswerHead, inference: Inference): RenderedAn
 /** What every door over HTTP says of an answer in headers. */
 export function answerHeaders(inference: Inference, forms: Forms): string[] {
   const headers = ['x-commonwatt-source', inference.source];
+  if (inference.variant) headers.push(variantHeader, inference.variant.name);
   pushFormHeaders(headers, inference, forms);
   return headers;
 }
@@ -71,7 +73,13 @@ function renderHead(
   inference: Inference,
 ): string {
   const idPart = id === undefined ? '' : `"id":${JSON.stringify(id)},`;
-  return `{"model_name":${JSON.stringify(modelName)},"model_version":"${version}",${idPart}"outputs":[${outputs}]${formFields(inference, forms)}}`;
+  const name = inference.variant?.otherModel ?? modelName;
+  return `{"model_name":${JSON.stringify(name)},"model_version":"${version}",${idPart}${variantPart(inference)}"outputs":[${outputs}]${formFields(inference, forms)}}`;
+}
+
+/** As a parameter of the answer, for clients that see no headers. */
+function variantPart({ variant }: Inference): string {
+  return variant ? `"parameters":{"commonwatt_variant":${JSON.stringify(variant.name)}},` : '';
 }
 
 function rawBytes({ data }: Tensor): Uint8Array {

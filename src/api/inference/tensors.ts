@@ -25,6 +25,8 @@ export interface InferRequest {
   priority: number | undefined;
   /** How long the answer is of use; undefined: as the deployment says. */
   timeoutMs: number | undefined;
+  /** False: exactly what was asked for answers, however dirty the grid is. */
+  variants?: boolean;
 }
 
 /** More rows than this in one request are refused: they would hold up everybody's batches. */

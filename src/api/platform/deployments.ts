@@ -6,7 +6,7 @@ import type { Principal } from '../../gate/gate.ts';
 import type { ModelRecord } from '../../models/models.ts';
 import { checkName, parseModelRef } from '../../models/names.ts';
 import type { Deployment } from '../../serve/deployments.ts';
-import { deploymentSettings, givenSettings } from '../../serve/settings.ts';
+import { deploymentSettings, type GivenSettings, givenSettings } from '../../serve/settings.ts';
 import { principalOf } from '../guard.ts';
 import type { House, PlatformApp } from './house.ts';
 import { checkAlias } from './models.ts';
@@ -98,6 +98,7 @@ export function deploymentRoutes(app: PlatformApp, house: Parts): void {
       });
       // Before anything is loaded: a version that may not take the alias is not put into service for it.
       if (alias !== undefined) await checkAlias(house, model, version, alias);
+      await checkVariants(house, principal, settings);
       const deployment = await deployments.create(model, version, actorOf(principal), settings);
       if (alias !== undefined)
         await house.aliases.move({ by: principal, model, version, alias, deploy: true, retire: false });
@@ -142,6 +143,7 @@ export function deploymentRoutes(app: PlatformApp, house: Parts): void {
       const principal = principalOf(request);
       const { deployment, model } = await own(house, principal, request.params.id);
       await gate.authorize(principal, 'manage', model.organisation, model.name);
+      await checkVariants(house, principal, request.body.settings);
       const changed = await deployments.change(deployment.id, request.body.settings, actorOf(principal));
       return deploymentView(changed, model, principal.organisationId);
     },
@@ -181,6 +183,18 @@ async function own(
     where: 'path.id',
     hint: 'list the deployments to see their ids',
   });
+}
+
+/** Throws MODEL_NOT_FOUND for a variant that whoever deploys may not use himself. */
+async function checkVariants(
+  { gate }: Pick<House, 'gate'>,
+  principal: Principal,
+  settings: GivenSettings | undefined,
+): Promise<void> {
+  for (const { use } of settings?.greener ?? []) {
+    const { organisation, name } = parseModelRef(use);
+    await gate.authorize(principal, 'infer', organisation, name);
+  }
 }
 
 /** How it is served, and what its runtime said, is the owner's business. */
