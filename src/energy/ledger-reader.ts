@@ -2,7 +2,7 @@
 import { CommonwattError } from '../errors.ts';
 import type { Db } from '../storage/db.ts';
 import { type LedgerLine, type LineFilter, type LinePage, ledgerLine, ledgerPage } from './ledger-lines.ts';
-import { checkExports, exportLines } from './line-export.ts';
+import { exportLines } from './line-export.ts';
 import type { ExportFormat } from './line-formats.ts';
 import type { Scope } from './report-queries.ts';
 import { readIntervalRows } from './store/lines.ts';
@@ -34,9 +34,8 @@ export class LedgerReader {
     });
   }
 
-  /** Throws LIMIT_EXCEEDED when too many are under way. Nothing is read before the first piece is asked for. */
-  async export(filter: LineFilter, format: ExportFormat): Promise<AsyncGenerator<Uint8Array>> {
-    checkExports();
+  /** Throws LIMIT_EXCEEDED when too many are under way. Whoever does not read to the end calls `return`. */
+  async export(filter: LineFilter, format: ExportFormat): Promise<AsyncIterableIterator<Uint8Array>> {
     await this.#settle();
     return exportLines(this.#db, filter, format);
   }

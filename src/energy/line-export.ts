@@ -7,8 +7,7 @@ import { Worker } from 'node:worker_threads';
 import { sql } from 'kysely';
 import { CommonwattError } from '../errors.ts';
 import type { Db } from '../storage/db.ts';
-import type { LineFilter } from './ledger-lines.ts';
-import { ledgerLines } from './ledger-lines.ts';
+import { type LineFilter, ledgerLines } from './ledger-lines.ts';
 import { type ExportFormat, renderLines } from './line-formats.ts';
 
 /** A TypeScript thread cannot be started on Node 20: from the sources (tests), the built one is used. */
@@ -30,28 +29,29 @@ export type FromExport = { piece: Uint8Array | null } | { error: string };
 const mostAtOnce = 4;
 let running = 0;
 
-/** Throws LIMIT_EXCEEDED when too many are under way, STORE_FAILED when the ledger cannot be read. */
-export async function* exportLines(
+/**
+ * Throws LIMIT_EXCEEDED when too many are under way, STORE_FAILED when the ledger cannot be read: the first piece is
+ * there when this returns. Whoever does not read to the end calls `return`.
+ */
+export async function exportLines(
   db: Db,
   filter: LineFilter,
   format: ExportFormat,
-): AsyncGenerator<Uint8Array> {
+): Promise<AsyncIterableIterator<Uint8Array>> {
   const { rows } = await sql<{
     file: string;
   }>`select file from pragma_database_list where name = 'main'`.execute(db);
   const file = rows[0]?.file;
-  if (file) yield* inThread({ file, filter, format });
   // A second connection would not see a database that is in memory.
-  else yield* renderLines(linesAlone(db, filter), format);
-}
-
-/** Throws LIMIT_EXCEEDED; asked before an answer begins. */
-export function checkExports(): void {
-  if (running < mostAtOnce) return;
-  throw new CommonwattError('LIMIT_EXCEEDED', `${mostAtOnce} exports of the ledger are under way`, {
-    hint: 'wait until one of them is done',
-    retryAfterS: 10,
-  });
+  const pieces = file ? inThread({ file, filter, format }) : renderLines(linesAlone(db, filter), format);
+  const first = [await pieces.next()];
+  const iterator: AsyncIterableIterator<Uint8Array> = {
+    next: async () => first.shift() ?? pieces.next(),
+    // A generator that has begun ends its thread, also when nobody has read its first piece.
+    return: () => pieces.return(undefined),
+    [Symbol.asyncIterator]: () => iterator,
+  };
+  return iterator;
 }
 
 export async function* linesAlone(db: Db, filter: LineFilter) {
@@ -59,7 +59,11 @@ export async function* linesAlone(db: Db, filter: LineFilter) {
 }
 
 async function* inThread(order: ExportOrder): AsyncGenerator<Uint8Array> {
-  checkExports();
+  if (running >= mostAtOnce)
+    throw new CommonwattError('LIMIT_EXCEEDED', `${mostAtOnce} exports of the ledger are under way`, {
+      hint: 'wait until one of them is done',
+      retryAfterS: 10,
+    });
   running++;
   const thread = new Worker(entry, { workerData: order });
   try {

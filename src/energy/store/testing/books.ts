@@ -28,9 +28,10 @@ export interface Books {
   add(startMs: number, requests: number, calls?: readonly string[]): Promise<void>;
 }
 
-export async function makeBooks(): Promise<Books> {
+/** `given`: a database that there is already. */
+export async function makeBooks(given?: Db): Promise<Books> {
   const file = join(mkdtempSync(join(tmpdir(), 'books-')), 'db');
-  const db = await openDatabase(file);
+  const db = given ?? (await openDatabase(file));
   const booked: Booked[] = [];
   const random = numbers(42);
   const heads = parties.flatMap((consumer) => models.map((use) => headOf(consumer, use, 'inference')));
