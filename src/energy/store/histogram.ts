@@ -3,6 +3,8 @@
  * Bucket k holds (γ^(k−1), γ^k], γ = 1.02, and stands for 2·γ^k / (γ + 1); 0 has a bucket of its own.
  * Source: DDSketch, Masson et al., VLDB 2019. Example: of 1, 2, …, 100 the median is 50 ± .5.
  */
+import { integerReader, putInteger } from './integers.ts';
+
 const gamma = 1.02;
 const logGamma = Math.log(gamma);
 /** 1.02^2000 is 1.6e17: nothing a request uses is outside; what is, is counted at the end. */
@@ -22,17 +24,8 @@ export class Histogram {
 
   /** Adds what `pack` returned. */
   merge(packed: Uint8Array): void {
-    let at = 0;
-    let slot = 0;
-    const next = () => {
-      let value = 0;
-      for (let factor = 1; ; factor *= 128) {
-        const byte = packed[at++] ?? 0;
-        value += (byte & 127) * factor;
-        if (byte < 128) return value;
-      }
-    };
-    while (at < packed.length) {
+    const { next, more } = integerReader(packed);
+    for (let slot = 0; more(); ) {
       slot += next();
       this.#add(slot, next());
     }
@@ -45,15 +38,10 @@ export class Histogram {
   /** Distance from the last bucket and count of each bucket that has any, as variable-length integers. */
   pack(): Uint8Array {
     const bytes: number[] = [];
-    const put = (value: number) => {
-      let rest = value;
-      for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
-      bytes.push(rest);
-    };
     let last = 0;
     for (const [slot, count] of this.#inOrder()) {
-      put(slot - last);
-      put(count);
+      putInteger(bytes, slot - last);
+      putInteger(bytes, count);
       last = slot;
     }
     return Uint8Array.from(bytes);

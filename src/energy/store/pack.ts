@@ -5,6 +5,7 @@
  */
 import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib';
 import { z } from 'zod';
+import { integerReader, putInteger } from './integers.ts';
 import type { Interval, Line, summed } from './tally.ts';
 
 export interface Packed {
@@ -140,7 +141,7 @@ export function unpack(packed: Uint8Array): Packed {
   const intervals = header.counts.map((_, index) => intervalOf(header.intervals, index));
   const total = header.suffixes.length;
   const shared = bytes.subarray(start, start + total);
-  const next = integerReader(bytes.subarray(start + total, start + total + header.integers));
+  const { next } = integerReader(bytes.subarray(start + total, start + total + header.integers));
   const planes = bytes.subarray(start + total + header.integers);
   const bits = rules.map((_, column) =>
     fromPlanes(planes.subarray(column * 8 * total, (column + 1) * 8 * total)),
@@ -270,22 +271,4 @@ function zigzag(value: number): number {
 
 function unzigzag(value: number): number {
   return value % 2 === 1 ? -(value + 1) / 2 : value / 2;
-}
-
-function putInteger(bytes: number[], value: number): void {
-  let rest = value;
-  for (; rest > 127; rest = Math.floor(rest / 128)) bytes.push((rest % 128) + 128);
-  bytes.push(rest);
-}
-
-function integerReader(bytes: Uint8Array): () => number {
-  let at = 0;
-  return () => {
-    let value = 0;
-    for (let factor = 1; ; factor *= 128) {
-      const byte = bytes[at++] ?? 0;
-      value += (byte & 127) * factor;
-      if (byte < 128) return value;
-    }
-  };
 }

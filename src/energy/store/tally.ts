@@ -5,14 +5,7 @@ import { Histogram } from './histogram.ts';
 
 export const hourMs = 3_600_000;
 
-export const counted = [
-  'entries',
-  'requests',
-  'rows',
-  'reused',
-  'water_unknown',
-  'allocated_unknown',
-] as const;
+const counted = ['entries', 'requests', 'rows', 'reused', 'water_unknown', 'allocated_unknown'] as const;
 export const summed = [
   'cpu_s',
   'energy_j',

@@ -44,7 +44,7 @@ export interface Plan {
   rounded: number[];
 }
 
-export async function planWindow(db: Db, { fromMs, toMs }: Window): Promise<Plan> {
+async function planWindow(db: Db, { fromMs, toMs }: Window): Promise<Plan> {
   const plan: Plan = { days: [], hours: [], edges: [], rounded: [] };
   let first = Math.ceil(fromMs / hourMs);
   let end = Math.floor(toMs / hourMs);
@@ -203,7 +203,7 @@ async function repeatsOf(db: Db, { days, hours }: Plan): Promise<{ request: stri
 }
 
 /** Each call counts once for its head. */
-export async function tallyLines(
+async function tallyLines(
   db: Db,
   window: Window,
   keep: (line: { at_ms: number; head: number }, interval: Interval) => boolean = () => true,

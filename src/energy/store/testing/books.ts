@@ -10,7 +10,7 @@ import { bookInterval, type IntervalRow } from '../../settlement.ts';
 const party = (name: string): Party => ({ organisationId: `id-${name}`, organisation: name });
 export const parties = ['acme', 'globex', 'initech'].map(party);
 const [acme = party('acme')] = parties;
-export const models = [1, 2].map(
+const models = [1, 2].map(
   (number): ModelUse => ({ modelId: `m${number}`, model: `acme/model-${number}`, version: 1, owner: acme }),
 );
 
