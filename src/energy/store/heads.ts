@@ -42,7 +42,7 @@ export function headKey(entry: Entry, node: string | null): string {
     model: owner?.model ?? null,
     version: owner?.version ?? null,
     key_id: head?.keyId ?? null,
-    member_id: (head as { memberId?: string | null } | null)?.memberId ?? null,
+    member_id: head?.memberId ?? null,
     grant_id: head?.grantId ?? null,
     job_id: head?.jobId ?? null,
     runner_pid: entry.runnerPid,
