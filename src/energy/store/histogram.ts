@@ -82,7 +82,12 @@ export class Histogram {
   /** Only buckets that hold something. */
   #inOrder(): [slot: number, count: number][] {
     if (!(this.#counts instanceof Float64Array)) return [...this.#counts].sort(([a], [b]) => a - b);
-    return [...this.#counts.entries()].filter(([, count]) => count > 0);
+    const used: [number, number][] = [];
+    for (let slot = 0; slot < this.#counts.length; slot++) {
+      const count = this.#counts[slot] ?? 0;
+      if (count > 0) used.push([slot, count]);
+    }
+    return used;
   }
 }
 
