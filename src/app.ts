@@ -35,6 +35,7 @@ import { Registry } from './models/registry.ts';
 import { evaluateHandler } from './quality/job.ts';
 import { Evaluations } from './quality/quality.ts';
 import { AliasMoves } from './serve/alias-moves.ts';
+import { Consolidation, type Measured } from './serve/consolidation.ts';
 import { Deployments } from './serve/deployments.ts';
 import { isEnsemble } from './serve/ensemble-plan.ts';
 import { Ensembles } from './serve/ensembles.ts';
@@ -165,6 +166,16 @@ async function build(
     composers: { ensemble: (composition) => ensembles.compose(composition) },
     audit: recordAudit,
   });
+  const consolidation = new Consolidation({
+    db,
+    deployments,
+    runners,
+    mode: config.consolidation,
+    maxBatchSize: config.maxBatchSize,
+    measure: (fromMs, toMs) => measured(energy, fromMs, toMs),
+    audit: recordAudit,
+    log,
+  });
   const ensembles = new Ensembles({ gate, registry, serving: deployments });
   undo.push(() => deployments.stop());
   const aliases = new AliasMoves({ registry, deployments });
@@ -245,6 +256,7 @@ async function build(
     datasets,
     jobs,
     deployments,
+    consolidation,
     aliases,
     evaluations,
     explainer,
@@ -261,6 +273,8 @@ async function build(
   await http.app.register(inferenceRoutes, inference);
 
   await deployments.start();
+  consolidation.start();
+  undo.push(() => consolidation.stop());
   await jobs.start();
   const doors = await listen({
     config,
@@ -296,6 +310,23 @@ async function build(
     restartRunners: () => runners.rollingRestart(),
     stop,
   };
+}
+
+/** Of everything on this host; null where nothing is metered. */
+async function measured(energy: Energy, fromMs: number, toMs: number): Promise<Measured | null> {
+  try {
+    const window = { from: new Date(fromMs), to: new Date(toMs) };
+    const report = await energy.report({ ...window, groupBy: [], scope: 'all' });
+    const hours = (toMs - fromMs) / 3_600_000;
+    return {
+      gCo2ePerHour: report.impact.totalGCo2e / hours,
+      energyWhPerHour: report.supply.energyWh / hours,
+      rur: report.rur.headline,
+      requestsPerS: report.consumption.requests / hours / 3600,
+    };
+  } catch {
+    return null;
+  }
 }
 
 /** Null where nothing is metered: then nothing is known of the grid. */

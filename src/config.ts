@@ -94,6 +94,8 @@ export const configSchema = z.strictObject({
   runnerHangS: z.coerce.number().positive().max(86_400).default(30),
   /** For what a deployment does not settle itself, e.g. `idleUnloadS: 60`. */
   deployments: givenSettings.prefault({}),
+  /** Fewer, fuller runners: off, proposed to the operator, or performed as well. */
+  consolidation: z.enum(['off', 'propose', 'perform']).default('propose'),
   energy: energySchema.prefault({}),
   answers: answersSchema.prefault({}),
 });
@@ -118,6 +120,7 @@ const environment: Record<string, readonly [keyof Config, string?]> = {
   COMMONWATT_RUNNER_THREADS: ['runnerThreads'],
   COMMONWATT_RUNNER_MEMORY_LIMIT_BYTES: ['runnerMemoryLimitBytes'],
   COMMONWATT_RUNNER_HANG_S: ['runnerHangS'],
+  COMMONWATT_CONSOLIDATION: ['consolidation'],
   COMMONWATT_METER: ['energy', 'meter'],
   COMMONWATT_IDLE_W: ['energy', 'idleW'],
   COMMONWATT_MAX_W: ['energy', 'maxW'],

@@ -277,6 +277,12 @@ export class Deployments implements Serving {
     return live.place.engine().infer(call);
   }
 
+  /** Takes it out of memory; its next request loads it again. False: somebody waits for it, or it is not there. */
+  async unload(id: string): Promise<boolean> {
+    const live = this.#live.get(id);
+    return live?.place instanceof ReplicaPlace && !live.served.settings.pinned && live.place.unload();
+  }
+
   /** Aliases of a model moved: route by the new ones from now on. */
   async routesChanged(modelId: string): Promise<void> {
     const aliases = await this.#options.source.aliases(modelId);

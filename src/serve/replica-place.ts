@@ -81,6 +81,13 @@ export class ReplicaPlace implements Place {
     await this.#parts.residency.load(this.#resident);
   }
 
+  /** False: somebody waits for it, or it is not in memory. */
+  async unload(): Promise<boolean> {
+    if (this.pending > 0 || !this.#resident.replica) return false;
+    await this.#parts.residency.unload(this.#resident);
+    return true;
+  }
+
   used(): void {
     this.#parts.residency.used(this.#resident);
   }

@@ -49,6 +49,10 @@ const optionalFields = {
   maxBatchSize: size.optional(),
   /** Requests that may wait; undefined: the server's `maxQueue`. */
   queueLimit: z.number().int().min(1).max(1_000_000).optional(),
+  /** Consolidation leaves it so many copies; undefined: one. */
+  minReplicas: z.number().int().min(1).max(64).optional(),
+  /** 95 % of answers come sooner, ms; consolidation keeps it. Undefined: half as much again as it is now. */
+  latencyObjectiveMs: z.number().positive().max(600_000).optional(),
   /** Threads of one computation; undefined: as the host has, never more than its cores over all runners. */
   threads: z.number().int().min(1).max(256).optional(),
 };

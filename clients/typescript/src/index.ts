@@ -5,6 +5,7 @@
  *     const { outputs, impact } = await cw.predict('acme/digits', [pixels]);
  */
 import { binaryRequest } from './binary-request.ts';
+import { type ConsolidationResource, consolidationResource } from './consolidation.ts';
 import { type GridResource, gridResource } from './grid.ts';
 import { type LedgerResource, ledgerResource } from './ledger.ts';
 import { organisationResources, type PeopleResources } from './people.ts';
@@ -30,6 +31,7 @@ import type {
 import { type CallOptions, type ClientOptions, createTransport, type Transport } from './transport.ts';
 import { type WorkResources, workResources } from './work.ts';
 
+export type { ConsolidationState, ConsolidationStep } from './consolidation.ts';
 export type { LedgerFilter, LedgerFormat, LedgerLine, LedgerPage, MeteredInterval } from './ledger.ts';
 export type * from './shapes.ts';
 export { type Bytes, type CallOptions, type ClientOptions, CommonwattApiError } from './transport.ts';
@@ -68,6 +70,7 @@ export class Commonwatt {
   readonly datasets: WorkResources['datasets'];
   readonly jobs: WorkResources['jobs'];
   readonly grid: GridResource;
+  readonly consolidation: ConsolidationResource;
   readonly server: ServerResource;
   readonly receipts: ReceiptResource;
   readonly ledger: LedgerResource;
@@ -88,6 +91,7 @@ export class Commonwatt {
     this.datasets = work.datasets;
     this.jobs = work.jobs;
     this.grid = gridResource(this.#transport);
+    this.consolidation = consolidationResource(this.#transport);
     this.server = serverResource(this.#transport);
     this.receipts = receiptResource(this.#transport);
     this.ledger = ledgerResource(this.#transport);

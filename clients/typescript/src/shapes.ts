@@ -169,6 +169,9 @@ export interface DeploymentSettings {
   pinned: boolean;
   idleUnloadS: number | null;
   threads?: number | undefined;
+  /** Consolidation leaves it so many copies, and keeps this 95th percentile. */
+  minReplicas?: number | undefined;
+  latencyObjectiveMs?: number | undefined;
   replicas: number;
   executionProviders: ('cpu' | 'cuda' | 'tensorrt' | 'coreml' | 'dml')[];
   /** Cheaper versions of the same signature that answer while the grid is dirtier than their limit. */

@@ -13,6 +13,7 @@ import type { Grants } from '../../models/grants.ts';
 import type { Registry } from '../../models/registry.ts';
 import type { Evaluations } from '../../quality/quality.ts';
 import type { AliasMoves } from '../../serve/alias-moves.ts';
+import type { Consolidation } from '../../serve/consolidation.ts';
 import type { Deployments } from '../../serve/deployments.ts';
 import type { ServerFacts } from './server.ts';
 
@@ -47,6 +48,7 @@ export interface House {
     Deployments,
     'create' | 'change' | 'list' | 'get' | 'remove' | 'served' | 'routesChanged' | 'borrow'
   >;
+  consolidation: Pick<Consolidation, 'propose' | 'perform' | 'undo'>;
   aliases: Pick<AliasMoves, 'move'>;
   evaluations: Pick<Evaluations, 'evaluate' | 'list' | 'passedGate'>;
   explainer: Pick<Explainer, 'explain' | 'sourcesOf'>;

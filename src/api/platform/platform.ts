@@ -5,6 +5,7 @@
  * In: JSON and files. Out: JSON, problem details (RFC 9457). Promise: unknown fields are refused by name.
  */
 import type { FastifyInstance } from 'fastify';
+import { consolidationRoutes } from './consolidation.ts';
 import { datasetRoutes } from './datasets.ts';
 import { deploymentRoutes } from './deployments.ts';
 import { evaluationRoutes } from './evaluations.ts';
@@ -47,6 +48,7 @@ export async function platformRoutes(app: FastifyInstance, house: House): Promis
       gridRoutes(routes, house);
       receiptRoutes(routes, house);
       serverRoutes(routes, house);
+      consolidationRoutes(routes, house);
       eventRoutes(routes, house);
     },
     { prefix: '/api/v1' },

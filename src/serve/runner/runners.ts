@@ -65,6 +65,8 @@ export class Runners {
   readonly #hangMs: number;
   readonly #quarantine = new Quarantine();
   readonly #runners: Runner[];
+  /** Those that copies may go to. */
+  #used: ReadonlySet<Runner>;
   readonly #alone: Alone;
   readonly #versions = new Map<string, Set<Version>>();
   readonly #specs = new Map<Version, ReplicaSpec>();
@@ -82,6 +84,7 @@ export class Runners {
     };
     this.#alone = new Alone({ ...process, onChange: this.#onChange });
     this.#runners = Array.from({ length: this.#capacity.processes }, () => this.#newRunner(process));
+    this.#used = new Set(this.#runners);
   }
 
   /**
@@ -110,6 +113,37 @@ export class Runners {
   async stop(): Promise<void> {
     for (const timer of this.#returns.values()) clearTimeout(timer);
     await Promise.all([...this.#runners.map((runner) => runner.stop()), this.#alone.stop()]);
+  }
+
+  /**
+   * Brings every copy into so many processes, one after another, without a failed request; the others end when they
+   * have been empty for a while. With more than before, copies spread as they are loaded anew.
+   */
+  async gather(processes: number): Promise<void> {
+    const fullest = [...this.#runners].sort((a, b) => b.heldBytes - a.heldBytes);
+    this.#used = new Set(fullest.slice(0, Math.max(1, processes)));
+    for (const version of [...this.#versions.values()].flatMap((versions) => [...versions]))
+      for (const [copy, runner] of version.copies)
+        if (!this.#used.has(runner)) await this.#move(version, copy, runner);
+    this.#changed();
+  }
+
+  /** Where another copy of the version is already, this one only goes. */
+  async #move(version: Version, copy: Copy, from: Runner): Promise<void> {
+    const taken = new Set(version.copies.values());
+    const [to] = this.#byRoom().filter((runner) => !taken.has(runner));
+    if (to) {
+      const fresh = new Copy(copy.source);
+      await this.#place(fresh, to);
+      version.copies.set(fresh, to);
+    } else if (![...taken].some((runner) => this.#used.has(runner))) return;
+    version.copies.delete(copy);
+    version.changed();
+    await from.remove(copy);
+  }
+
+  #byRoom(): Runner[] {
+    return [...this.#used].sort((a, b) => a.heldBytes - b.heldBytes || a.copies.size - b.copies.size);
   }
 
   /** Replaces every process by a new one, one after another, without a failed request. */
@@ -180,11 +214,8 @@ export class Runners {
 
   /** Loads the copies of a version that has none, where there is most room. */
   async #fill(version: Version, spec: ReplicaSpec): Promise<void> {
-    const byRoom = [...this.#runners].sort(
-      (a, b) => a.heldBytes - b.heldBytes || a.copies.size - b.copies.size,
-    );
     // A second copy in one process would wait for the first: it computes one batch at a time.
-    const places = byRoom.slice(0, spec.replicas);
+    const places = this.#byRoom().slice(0, spec.replicas);
     const source = this.#sourceOf(spec);
     const placed = await Promise.allSettled(
       places.map(async (runner) => {

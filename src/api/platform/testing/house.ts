@@ -17,6 +17,7 @@ import { Jobs } from '../../../jobs/jobs.ts';
 import type { ModelSignature, VersionRecord } from '../../../models/models.ts';
 import { Registry } from '../../../models/registry.ts';
 import { AliasMoves } from '../../../serve/alias-moves.ts';
+import { Consolidation } from '../../../serve/consolidation.ts';
 import type { Deployment } from '../../../serve/deployments.ts';
 import type { ServedVersion } from '../../../serve/serve.ts';
 import { defaultSettings, effectiveSettings } from '../../../serve/settings.ts';
@@ -132,6 +133,19 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
     datasets,
     jobs,
     deployments,
+    consolidation: new Consolidation({
+      db,
+      deployments: { lives: [], change: deployments.change, unload: async () => false },
+      runners: {
+        describe: () => ({ processes: [], restarts: 0, threads: 1, memoryLimitBytes: 1 }),
+        gather: async () => {},
+      },
+      mode: 'propose',
+      maxBatchSize: 128,
+      measure: async () => null,
+      audit: recordAudit,
+      log: pino({ level: 'silent' }),
+    }),
     aliases: new AliasMoves({ registry, deployments }),
     evaluations: {
       evaluate: async ({ served, model, dataset, split, principal }) => ({
