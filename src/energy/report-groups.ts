@@ -232,7 +232,7 @@ function nameOf(by: GroupBy, head: Head, scope: Scope): string {
 }
 
 /** The parts of a window that there is anything of, by the hours, days or months of UTC. */
-async function cut(db: Db, window: Window, unit: (typeof timeGroups)[number]) {
+export async function cut(db: Db, window: Window, unit: (typeof timeGroups)[number]) {
   const { first, last } = await db
     .selectFrom('ledger_hours')
     .select(({ fn }) => [fn.min('hour').as('first'), fn.max('hour').as('last')])
