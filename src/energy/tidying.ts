@@ -9,19 +9,22 @@ const pauseMs = 20;
 export class Tidying {
   readonly #step: () => Promise<boolean>;
   readonly #failed: (error: unknown) => void;
+  readonly #now: () => number;
   readonly #stopped = new AbortController();
-  #dueAt = performance.now() + firstAfterMs;
+  #dueAt: number;
   #working: Promise<void> = Promise.resolve();
 
   /** `step`: returns false when there is nothing left to do. */
-  constructor(step: () => Promise<boolean>, failed: (error: unknown) => void) {
+  constructor(step: () => Promise<boolean>, failed: (error: unknown) => void, now = () => performance.now()) {
     this.#step = step;
     this.#failed = failed;
+    this.#now = now;
+    this.#dueAt = now() + firstAfterMs;
   }
 
   /** Cheap: called whenever something was settled. */
   whenDue(): void {
-    const now = performance.now();
+    const now = this.#now();
     if (now < this.#dueAt || this.#stopped.signal.aborted) return;
     this.#dueAt = now + everyMs;
     this.#working = this.#work().catch((error: unknown) => this.#failed(error));
