@@ -125,7 +125,7 @@ async function build(
   gate = createGate({
     db,
     grants,
-    requestsOfGrant: (grantId, sinceMs) => energy.requestsOfGrant(grantId, sinceMs),
+    usage: energy,
   });
   const identity = new Identity({ db, changed });
   const { operatorKey } = await identity.bootstrap();

@@ -24,6 +24,7 @@ export interface LineHead {
   kind: WorkContext['kind'];
   consumer: Party;
   keyId: string | null;
+  memberId?: string | null;
   grantId: string | null;
   jobId: string | null;
   /** Null for training: there is no model version yet. */

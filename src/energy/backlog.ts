@@ -2,13 +2,15 @@
  * Intervals that are closed and not settled yet, oldest first. While requests keep the server busy they wait in the
  * spool, so that a burst does not compete with its own bookkeeping; afterwards, or when it lasts, they are settled.
  */
-import { countsOf, type GrantCounts } from './grant-counts.ts';
+import { ratesOf } from './basis.ts';
+import { joulesPerKwh } from './grid.ts';
 import type { TakenJob } from './job-meters.ts';
 import type { LedgerWorker } from './ledger-worker.ts';
 import { parseLines } from './lines.ts';
 import type { RecoveryBasis } from './recovery.ts';
 import { readSegment, type Segment, type Spool } from './spool.ts';
 import { asMetered, type Settlement, type Unsettled } from './unsettled.ts';
+import { countsOf, type UsageCounts } from './usage-counts.ts';
 
 /** Above this much of its time the event loop is busy. */
 const busyLoop = 0.5;
@@ -22,7 +24,7 @@ export interface Closed {
   segment: Segment | undefined;
   /** Lines, each model call counted. */
   items: number;
-  counts: GrantCounts;
+  counts: UsageCounts;
   jobs: readonly TakenJob[];
 }
 
@@ -58,7 +60,7 @@ export class Backlog {
     return this.#items;
   }
 
-  counts(): { id: string; counts: GrantCounts }[] {
+  counts(): { id: string; counts: UsageCounts }[] {
     return this.#closed.map(({ unsettled, counts }) => ({ id: unsettled.id, counts }));
   }
 
@@ -73,6 +75,8 @@ export class Backlog {
 
   /** Segments of a server that was killed: they are settled now, or counted and settled while this one serves. */
   async takeLeftovers(basis: RecoveryBasis): Promise<void> {
+    const { pue, gPerKwh } = ratesOf(basis.basis, 1);
+    const gramsPerJoule = (pue * gPerKwh) / joulesPerKwh;
     for (const { id, file } of this.#options.spool.leftovers()) {
       const { values, interval } = readSegment(file);
       const { lines, items } = parseLines(id, values);
@@ -80,7 +84,7 @@ export class Backlog {
         unsettled: asMetered(interval, id, file) ?? { kind: 'leftover', id, file, basis },
         segment: undefined,
         items,
-        counts: countsOf(lines),
+        counts: countsOf(lines, gramsPerJoule),
         jobs: [],
       });
     }

@@ -4,7 +4,7 @@ import type { Config } from '../config.ts';
 import { CommonwattError } from '../errors.ts';
 import type { Db } from '../storage/db.ts';
 import { type Basis, readBasis } from './basis.ts';
-import type { Accountant, Footprint, JobMeter, Reservation } from './energy.ts';
+import type { Accountant, Footprint, JobMeter, Reservation, UsageSource } from './energy.ts';
 import { meteringIsOff, unmetered } from './footprint.ts';
 import { type Grid, gridLine, openGridSignal } from './grid/open.ts';
 import { Host } from './host.ts';
@@ -18,9 +18,12 @@ import { type ImpactReport, type ReportHost, type ReportQuery, resourceWeights }
 import { type Settling, SettlingWindows } from './settling.ts';
 import { readEarlierWindows } from './settling-store.ts';
 import type { RunnersAtWork } from './unbooked.ts';
+import { UnmeteredUsage } from './unmetered-usage.ts';
+import type { UsageListener } from './usage-counts.ts';
+import type { ReadOptions, UsageReading } from './usage-reading.ts';
 
 /** The energy room as the rest of the house sees it. Everything but `describe` needs `start()` first. */
-export interface Energy extends Accountant {
+export interface Energy extends Accountant, UsageSource {
   /** Processes besides this one that speak to callers: what they use is caused by requests, as this one's is. */
   setGateways(pids: readonly number[]): void;
   /** Closes the open interval and writes it: afterwards reports hold everything up to now. */
@@ -32,6 +35,8 @@ export interface Energy extends Accountant {
   readonly books: LedgerReader;
   /** The intensity of the electricity. */
   grid(): Grid;
+  /** What carbon, water and hardware are computed with now. */
+  basis(): Basis;
   /** Do the entries of each interval add up to the meter? Null: nothing is metered. */
   selfCheck(): SelfCheck | null;
   /** How far the energy per request of each model is to be trusted, by model id. */
@@ -71,6 +76,7 @@ class MeteredEnergy implements Energy {
   readonly #helpers: Helper[] = [];
   #atWork: RunnersAtWork | undefined;
   #reading: Promise<void> | undefined;
+  #listener: UsageListener | undefined;
   #reservations: readonly Reservation[] = [];
   #runnerPids: readonly number[] = [];
   #gateways: readonly number[] = [];
@@ -123,6 +129,7 @@ class MeteredEnergy implements Energy {
         for (const [modelId, window] of Object.entries(settled.models)) windows.add(modelId, window);
       },
     });
+    if (this.#listener) ledger.listen(this.#listener);
     await ledger.start();
     for (const helper of this.#helpers) ledger.meterHelper(helper);
     if (this.#atWork) ledger.watchRunners(this.#atWork);
@@ -187,8 +194,13 @@ class MeteredEnergy implements Energy {
     return this.#windows.all();
   }
 
-  requestsOfGrant(grantId: string, sinceMs: number): Promise<number> {
-    return this.#running().ledger.requestsOfGrant(grantId, sinceMs);
+  read(options: ReadOptions): UsageReading {
+    return this.#running().ledger.readUsage(options);
+  }
+
+  listen(listener: UsageListener): void {
+    this.#listener = listener;
+    this.#started?.ledger.listen(listener);
   }
 
   settle(): Promise<void> {
@@ -196,13 +208,17 @@ class MeteredEnergy implements Energy {
   }
 
   async report(query: ReportQuery): Promise<ImpactReport> {
-    const { ledger, basis, grid, metering } = this.#running();
-    const now = { ...basis, intensity: grid.current() };
-    return ledger.report(this.#reportHost(now, metering), query);
+    const { ledger, metering } = this.#running();
+    return ledger.report(this.#reportHost(this.basis(), metering), query);
   }
 
   grid(): Grid {
     return this.#running().grid;
+  }
+
+  basis(): Basis {
+    const { basis, grid } = this.#running();
+    return { ...basis, intensity: grid.current() };
   }
 
   live(): Live {
@@ -255,6 +271,7 @@ function noAccountant({ db, log }: EnergyOptions): Energy {
       where: 'COMMONWATT_METER',
       hint: 'start the server with COMMONWATT_METER=auto',
     });
+  const usage = new UnmeteredUsage();
   return {
     async start() {
       log.warn(
@@ -263,15 +280,19 @@ function noAccountant({ db, log }: EnergyOptions): Energy {
       );
     },
     async stop() {},
-    recordBatch: ({ items }) => items.map(() => unmetered),
-    recordAvoided: ({ items }) => items.map(() => unmetered),
+    recordBatch: (work) => usage.count(work),
+    recordAvoided: (work) => usage.count(work),
     meterJob: () => ({ soFar: () => unmetered, finish: async () => unmetered }),
     setReservations() {},
     setGateways() {},
-    requestsOfGrant: async () => 0,
+    read: () => usage.read(),
+    listen: (listener) => usage.listen(listener),
     async settle() {},
     report: () => Promise.reject(refuse()),
     grid() {
+      throw refuse();
+    },
+    basis() {
       throw refuse();
     },
     live: () => nothingMetered,

@@ -7,6 +7,8 @@
  * Promise: for every interval Σ entries = meter, to 1e-9 (conservation), for energy, carbon, water, embodied.
  */
 import type { GramsCo2e, Joules, Litres } from './units.ts';
+import type { UsageListener } from './usage-counts.ts';
+import type { ReadOptions, UsageReading } from './usage-reading.ts';
 
 /** For whom and why something is computed. Made by the doors, carried down unchanged. */
 export interface WorkContext {
@@ -15,9 +17,18 @@ export interface WorkContext {
   requestId: string;
   consumer: Party;
   keyId: string | null;
+  /** The person whose key it is; absent or null: not known. */
+  memberId?: string | null;
   /** The grant that allowed it, null when the consumer owns the model. */
   grantId: string | null;
   jobId: string | null;
+  /** What limits hold for it until its use is booked. */
+  place?: Reserved | undefined;
+}
+
+/** A place under limits: told, once its use has been counted, that the place counts no more. */
+export interface Reserved {
+  booked(): void;
 }
 
 /** An organisation as it was at that moment: the name stays readable after the organisation is gone. */
@@ -111,8 +122,13 @@ export interface Accountant {
    * warm-up cost energy, too); called whenever that changes.
    */
   setReservations(reservations: readonly Reservation[], runnerPids?: readonly number[]): void;
-  /** Requests booked on a grant since `sinceMs` (settled + still in the spool): what the limiter starts from. */
-  requestsOfGrant(grantId: string, sinceMs: number): Promise<number>;
+}
+
+/** What limits count by: the ledger as it is, and every change of it. */
+export interface UsageSource {
+  read(options: ReadOptions): UsageReading;
+  /** One listener; it hears of everything that is booked from now on. */
+  listen(listener: UsageListener): void;
 }
 
 export interface JobWork {

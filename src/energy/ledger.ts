@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { CommonwattError } from '../errors.ts';
+import type { LineHead } from './attribution.ts';
 import { Backlog, type Closed } from './backlog.ts';
 import { ratesOf } from './basis.ts';
 import { basisAt, meteredInterval, type Place, type Sample, sampleOf, thisNode } from './closing.ts';
@@ -17,7 +18,6 @@ import type {
   JobWork,
   Reservation,
 } from './energy.ts';
-import { GrantCounts, requestsOfGrant } from './grant-counts.ts';
 import { JobMeters } from './job-meters.ts';
 import type { LedgerOptions } from './ledger-options.ts';
 import { LedgerWorker } from './ledger-worker.ts';
@@ -31,6 +31,8 @@ import { checkWindow, type ImpactReport, type ReportHost, type ReportQuery } fro
 import { Spool } from './spool.ts';
 import { type RunnersAtWork, Unbooked } from './unbooked.ts';
 import type { Settlement } from './unsettled.ts';
+import { corrections, UsageCounts, type UsageListener, useOf } from './usage-counts.ts';
+import { type ReadOptions, readUsage, type UsageReading } from './usage-reading.ts';
 
 const quietIntervalMs = 30_000;
 const tickMs = 1000;
@@ -65,7 +67,8 @@ export class Ledger implements Accountant {
   #isDue = false;
   /** Callers of the open interval. */
   #items = 0;
-  #counts = new GrantCounts();
+  #counts = new UsageCounts();
+  #listener: UsageListener | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: LedgerOptions) {
@@ -157,6 +160,7 @@ export class Ledger implements Accountant {
     let definitions = this.#spool.isOpen() ? '' : startText(this.#startMs);
     let text = batchText(runnerPid, computeNs, price, nowMs);
     const footprints: Footprint[] = [];
+    const heads: LineHead[] = [];
     let known: ReturnType<HeadBook['of']> | undefined;
     let footprint: Footprint | undefined;
     let rows = -1;
@@ -180,8 +184,10 @@ export class Ledger implements Accountant {
         price.idleJPerRow * rows,
       );
       footprints.push(footprint);
+      heads.push(own.head);
     }
-    this.#append(`${definitions}${text}]]\n`, items, nowMs);
+    this.#append(`${definitions}${text}]]\n`, items);
+    this.#count(items, heads, footprints, nowMs);
     return footprints;
   }
 
@@ -194,8 +200,10 @@ export class Ledger implements Accountant {
     let text = reusedText(price, nowMs);
     let group = '';
     const footprints = new Map<number, Footprint>();
+    const heads: LineHead[] = [];
     const own = items.map((item) => {
       const known = this.#heads.of(item.context, use);
+      heads.push(known.head);
       definitions += this.#heads.define(known, this.#id);
       const start = `,[${known.index},${item.rows},${pico(this.#pricer.avoidedJ(item.computeNs))}`;
       if (start !== group) text += group === '' ? start : `]${start}`;
@@ -209,7 +217,9 @@ export class Ledger implements Accountant {
       }
       return footprint;
     });
-    if (items.length > 0) this.#append(`${definitions}${text}]]}\n`, items, nowMs);
+    if (items.length === 0) return own;
+    this.#append(`${definitions}${text}]]}\n`, items);
+    this.#count(items, heads, own, nowMs);
     return own;
   }
 
@@ -222,7 +232,7 @@ export class Ledger implements Accountant {
     });
   }
 
-  #append(text: string, items: ComputedBatch['items'], nowMs: number): void {
+  #append(text: string, items: ComputedBatch['items']): void {
     try {
       this.#spool.append(this.#id, text);
     } catch (error) {
@@ -236,7 +246,25 @@ export class Ledger implements Accountant {
     }
     this.#items += items.length;
     this.#otherWork.computed(items.length);
-    this.#counts.add(items, nowMs);
+  }
+
+  /** Of what has been written: what limits know of it takes the place of what they held for it. */
+  #count(
+    items: ComputedBatch['items'],
+    heads: readonly LineHead[],
+    footprints: readonly Footprint[],
+    nowMs: number,
+  ): void {
+    const listener = this.#listener?.listening ? this.#listener : undefined;
+    for (const [index, item] of items.entries()) {
+      const head = heads[index];
+      const footprint = footprints[index];
+      if (!head || !footprint) continue;
+      const use = useOf(head, item, footprint, nowMs);
+      this.#counts.add(use);
+      listener?.used(use);
+      item.context.place?.booked();
+    }
   }
 
   meterJob({ context, pid, use }: JobWork): JobMeter {
@@ -271,9 +299,14 @@ export class Ledger implements Accountant {
     return this.#otherWork.begin();
   }
 
-  requestsOfGrant(grantId: string, sinceMs: number): Promise<number> {
-    const unsettled = [{ id: this.#id, counts: this.#counts }, ...this.#backlog.counts()];
-    return requestsOfGrant(this.#options.db, unsettled, grantId, sinceMs);
+  listen(listener: UsageListener): void {
+    this.#listener = listener;
+  }
+
+  readUsage(options: ReadOptions): UsageReading {
+    const open = this.#id;
+    const unsettled = [{ id: open, counts: this.#counts }, ...this.#backlog.counts()];
+    return readUsage(this.#options.db, unsettled, options, () => this.#id !== open);
   }
 
   /** Closes the open interval and writes everything that is closed. Failures are kept for the next time. */
@@ -350,7 +383,7 @@ export class Ledger implements Accountant {
     this.#pricer.setIntensity(unsettled.facts.rates.gPerKwh);
     this.#backlog.add({ unsettled, segment, items: this.#items, counts: this.#counts, jobs });
     this.#items = 0;
-    this.#counts = new GrantCounts();
+    this.#counts = new UsageCounts();
     this.#processes.forgetRunnersExcept(this.#runnerPids);
     this.#begin(nowMs, monotonic);
   }
@@ -362,8 +395,9 @@ export class Ledger implements Accountant {
     this.#idle.observe(hostJ / durationS, hostBusyS / (this.#options.host.cpuCount * durationS));
   }
 
-  #settled({ jobs, unsettled }: Closed, settlement: Settlement): void {
-    const { row, learnt } = settlement;
+  #settled({ jobs, unsettled, counts }: Closed, settlement: Settlement): void {
+    const { row, learnt, uses } = settlement;
+    if (this.#listener?.listening) this.#listener.settled(corrections(counts.list(), uses));
     // What was recovered tells nothing about this run.
     if (!row || unsettled.kind === 'leftover') return;
     for (const [index, job] of jobs.entries()) {

@@ -18,6 +18,7 @@ const headSchema = z.object({
   kind: z.enum(['inference', 'explanation', 'evaluation', 'training']),
   consumer: party,
   keyId: z.string().nullable(),
+  memberId: z.string().nullable().default(null),
   grantId: z.string().nullable(),
   jobId: z.string().nullable(),
   use: z.object({ modelId: z.string(), model: z.string(), version: z.number(), owner: party }).nullable(),
@@ -56,13 +57,14 @@ export class HeadBook {
   #last: KnownHead | undefined;
   #next = 0;
 
-  of({ kind, consumer, keyId, grantId, jobId }: WorkContext, use: ModelUse): KnownHead {
+  of({ kind, consumer, keyId, memberId = null, grantId, jobId }: WorkContext, use: ModelUse): KnownHead {
     const last = this.#last?.head;
     // Neighbours in a batch mostly have one key: then no text is made to look it up.
     if (
       this.#last &&
       last?.use === use &&
       last.keyId === keyId &&
+      last.memberId === memberId &&
       last.grantId === grantId &&
       last.kind === kind &&
       last.jobId === jobId &&
@@ -71,11 +73,12 @@ export class HeadBook {
       return this.#last;
     }
     this.#last = this.#find(
-      `${kind}|${use.modelId}:${use.version}|${consumer.organisationId}|${keyId}|${grantId}|${jobId}`,
+      `${kind}|${use.modelId}:${use.version}|${consumer.organisationId}|${keyId}|${memberId}|${grantId}|${jobId}`,
       () => ({
         kind,
         consumer: { organisationId: consumer.organisationId, organisation: consumer.organisation },
         keyId,
+        memberId,
         grantId,
         jobId,
         use,

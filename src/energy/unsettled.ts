@@ -12,6 +12,7 @@ import { residualRatio } from './residual.ts';
 import { bookInterval, type IntervalRow } from './settlement.ts';
 import type { Window } from './settling.ts';
 import { readSegment } from './spool.ts';
+import { type Use, usesOf } from './usage-counts.ts';
 
 export interface MeteredInterval {
   kind: 'metered';
@@ -87,6 +88,8 @@ export interface Settlement {
   residualRatio: number;
   /** What each model's requests were given: how many, and joules; by model id. */
   models: Record<string, Window>;
+  /** Who used what, for who counts it. */
+  uses: Use[];
   /** In the order of the interval's jobs. */
   jobs: Amounts[];
   learnt: Learnt | null;
@@ -197,7 +200,7 @@ function summary(entries: readonly Entry[]) {
       sum.requests += computed;
     }
   }
-  return { energyByKind, energyJ, carbonG, avoidedJ, requests, models };
+  return { energyByKind, energyJ, carbonG, avoidedJ, requests, models, uses: usesOf(entries) };
 }
 
 function computedS(lines: IntervalFacts['lines']): number {

@@ -2,20 +2,27 @@
  * The gate at work. Decisions are remembered until the policy changes or they expire; only permissions are
  * remembered, never refusals. The hot path (a known key, a known model) answers without a promise.
  */
+import type { UsageSource } from '../energy/energy.ts';
 import type { GrantRecord } from '../models/models.ts';
 import type { Db } from '../storage/db.ts';
 import { type Decision, decide, type GrantSource } from './access.ts';
+import { BudgetLimits, limitOfGrant } from './budgets/applying.ts';
 import type { Admission, Gate, ModelAccess, ModelAction, Principal } from './gate.ts';
 import { findKey, isKey, type KnownKey, keyMissing, keyRefused } from './keys.ts';
-import { Limits, type Place, type RequestsOfGrant } from './limits.ts';
+import { Limits, type Place } from './limits.ts';
+import type { Limit } from './limits-use.ts';
 import { forbidden, modelNotFound, roleAllows } from './policy.ts';
 import { Remembered } from './remembered.ts';
 
 export interface GateOptions {
   db: Db;
   grants: GrantSource;
-  /** Requests booked on a grant since a moment (epoch ms); counting goes on from there. */
-  requestsOfGrant: RequestsOfGrant;
+  /** What was used: counting goes on from there. */
+  usage: UsageSource;
+  /** Absent: there are the limits of grants only. */
+  budgets?: BudgetLimits;
+  /** A hard budget that stops jobs is exhausted. */
+  exhausted?(limit: Limit): void;
   /** Epoch milliseconds. */
   now?: () => number;
   /** How many keys, and how many decisions, are remembered at most. */
@@ -29,20 +36,27 @@ export interface PlatformGate extends Gate {
    * Throws FORBIDDEN in one's own organisation; elsewhere MODEL_NOT_FOUND, whether or not the model exists.
    */
   authorizeNewModel(principal: Principal, organisation: string, model: string): void;
+  /** Takes places as `admit` does, for what was authorized otherwise (an evaluation). Throws LIMIT_EXCEEDED. */
+  hold(access: ModelAccess): Admission | Promise<Admission>;
+  /** May a job begin? Nothing is held for it: what it uses counts while it runs. Throws LIMIT_EXCEEDED. */
+  checkJob(principal: Principal): Promise<void>;
   /** Requests of the grant's current period, in flight ones included; null when it has no limit. */
   usedInPeriod(grant: GrantRecord): Promise<number | null>;
+  readonly limits: Pick<Limits, 'state' | 'forget' | 'watch' | 'levels' | 'refusals'>;
 }
 
 export function createGate({
   db,
   grants,
-  requestsOfGrant,
+  usage,
+  budgets = noBudgets,
+  exhausted,
   now = Date.now,
   capacity = 10_000,
 }: GateOptions): PlatformGate {
   const keys = new Remembered<KnownKey>(capacity);
   const decisions = new Remembered<Decision>(capacity);
-  const limits = new Limits(requestsOfGrant, now);
+  const limits = new Limits({ usage, now, ...(exhausted ? { exhausted } : {}) });
   // Counts the changes, so that what was looked up before a change is not remembered after it.
   let policy = 0;
 
@@ -111,9 +125,18 @@ export function createGate({
       : lookUp(key, principal, action, organisation, name).then((fresh) => takePlace(principal, fresh));
   }
 
-  function takePlace(principal: Principal, decision: Decision): Admission | Promise<Admission> {
-    if (!decision.grant) return admission(principal, decision, ownPlace);
-    const place = limits.take(decision.grant, `${decision.model.organisation}/${decision.model.name}`);
+  function takePlace(
+    principal: Principal,
+    decision: Pick<Decision, 'model' | 'grant'>,
+  ): Admission | Promise<Admission> {
+    const { model, grant } = decision;
+    const applying = budgets.applying(principal, model, grant);
+    if (applying.length === 0) return { principal, model, grant, settle: nothing, release: nothing };
+    const place = limits.take(applying, {
+      modelId: model.id,
+      ownerId: model.organisationId,
+      ownsModel: model.organisationId === principal.organisationId,
+    });
     return place instanceof Promise
       ? place.then((taken) => admission(principal, decision, taken))
       : admission(principal, decision, place);
@@ -131,7 +154,15 @@ export function createGate({
       if (!roleAllows(principal.role, 'manage'))
         throw forbidden(principal, `manage models of ${organisation}`);
     },
-    usedInPeriod: (grant) => limits.used(grant),
+    hold: ({ principal, model, grant }) => takePlace(principal, { model, grant }),
+    checkJob: (principal) => limits.check(budgets.applyingToJobs(principal)),
+    async usedInPeriod(grant) {
+      const limit = limitOfGrant(grant, grant.modelId);
+      if (!limit) return null;
+      const { used, reserved } = await limits.state(limit);
+      return Math.round(used + reserved);
+    },
+    limits,
     policyChanged() {
       policy += 1;
       keys.clear();
@@ -140,14 +171,26 @@ export function createGate({
   };
 }
 
-const ownPlace: Place = { settle: () => {}, release: () => {} };
+const nothing = () => {};
+const noBudgets = new BudgetLimits();
 
 function access(principal: Principal, { model, grant }: Decision): ModelAccess {
   return { principal, model, grant };
 }
 
-function admission(principal: Principal, { model, grant }: Decision, place: Place): Admission {
-  return { principal, model, grant, settle: place.settle, release: place.release };
+function admission(
+  principal: Principal,
+  { model, grant }: Pick<Decision, 'model' | 'grant'>,
+  place: Place,
+): Admission {
+  return {
+    principal,
+    model,
+    grant,
+    settle: () => place.settle(),
+    release: () => place.release(),
+    place,
+  };
 }
 
 /** A tuple with lengths: no choice of names makes two different questions the same key. */

@@ -5,6 +5,7 @@
  * In: a credential, an action, a resource. Out: an admission to settle, or an error to show.
  */
 import type { GrantRecord, ModelRecord } from '../models/models.ts';
+import type { Place } from './limits.ts';
 
 /** Who calls: a member of an organisation, through one of its API keys. */
 export interface Principal {
@@ -30,6 +31,8 @@ export interface ModelAccess {
 export interface Admission extends ModelAccess {
   settle(): void;
   release(): void;
+  /** Absent: no limit applies. */
+  place?: Place;
 }
 
 export interface Gate {

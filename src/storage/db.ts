@@ -4,6 +4,7 @@
  * Every acknowledged write is committed and synced before the call returns.
  */
 import { type Generated, Kysely, Migrator } from 'kysely';
+import type { BudgetsTable } from './budgets-table.ts';
 import type { JobPlanColumns } from './job-plans.ts';
 import type { LedgerSchema } from './ledger-schema.ts';
 import { migrations } from './migrations.ts';
@@ -79,6 +80,7 @@ export interface Schema extends LedgerSchema {
     expires_at: string | null;
     revoked_at: string | null;
   };
+  budgets: BudgetsTable;
   datasets: {
     id: string;
     organisation_id: string;

@@ -1,5 +1,6 @@
 /** One migration history, written in Kysely's builder so that it runs on every dialect. Never edit a released step; add one. */
 import { type Kysely, type Migration, sql } from 'kysely';
+import { budgets } from './budgets-table.ts';
 import { jobPlans } from './job-plans.ts';
 import { ledgerAtScale } from './ledger-tables.ts';
 
@@ -242,4 +243,5 @@ export const migrations: Record<string, Migration> = {
   '0002_avoided': avoided,
   '0003_ledger_at_scale': ledgerAtScale,
   '0005_job_plans': jobPlans,
+  '0006_budgets': budgets,
 };

@@ -36,7 +36,7 @@ const artifacts = new artifactsRoom.ArtifactStore({ db, vault, blobs: await open
 await artifacts.removeOrphans();
 const changed = () => gate.policyChanged();
 const grants = new Grants({ db, changed });
-const gate = createGate({ db, grants, requestsOfGrant: async () => 0 });
+const gate = createGate({ db, grants, usage: { listen() {} } });
 const identity = new Identity({ db, changed });
 const signature = { inputs: [], outputs: [] };
 const registry = new Registry({

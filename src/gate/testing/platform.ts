@@ -8,6 +8,7 @@ import type { ModelRecord } from '../../models/models.ts';
 import { type Db, openDatabase } from '../../storage/db.ts';
 import { createGate, type PlatformGate, type Principal } from '../gate.ts';
 import { Identity } from '../identity.ts';
+import { usageOf } from './usage.ts';
 
 export interface TestPlatform {
   db: Db;
@@ -40,7 +41,7 @@ export async function testPlatform(): Promise<TestPlatform> {
     createGate({
       db,
       grants,
-      requestsOfGrant: async (grantId) => booked.get(grantId) ?? 0,
+      usage: usageOf(({ grantId = '' }) => booked.get(grantId) ?? 0),
       now: () => clock.ms,
     });
   const gate = freshGate();

@@ -156,6 +156,5 @@ function accountantOf(
     recordAvoided: ({ items }) => items.map(() => unmetered),
     meterJob: () => ({ soFar: () => unmetered, finish: async () => unmetered }),
     setReservations: onReserve,
-    requestsOfGrant: async () => 0,
   };
 }

@@ -1,0 +1,29 @@
+/** Where nothing is metered and booked, limits of requests and rows count all the same, from 0 at each start. */
+import type { AvoidedWork, ComputedBatch, Footprint } from './energy.ts';
+import { unmetered } from './footprint.ts';
+import type { UsageListener } from './usage-counts.ts';
+import { useOf } from './usage-counts.ts';
+import type { UsageReading } from './usage-reading.ts';
+
+export class UnmeteredUsage {
+  #listener: UsageListener | undefined;
+
+  listen(listener: UsageListener): void {
+    this.#listener = listener;
+  }
+
+  read(): UsageReading {
+    return { unsettled: [], settled: Promise.resolve([]) };
+  }
+
+  count({ use, items }: Pick<ComputedBatch, 'use' | 'items'> | AvoidedWork): Footprint[] {
+    for (const item of items) {
+      if (this.#listener?.listening) {
+        const head = { ...item.context, use };
+        this.#listener.used(useOf(head, item, unmetered, Date.now()));
+      }
+      item.context.place?.booked();
+    }
+    return items.map(() => unmetered);
+  }
+}
