@@ -43,6 +43,7 @@ import { memoryBudget } from './serve/memory.ts';
 import { serveMetrics } from './serve/metrics.ts';
 import { AnswerCache } from './serve/reuse.ts';
 import { Runners } from './serve/runner/runners.ts';
+import { Regions } from './serve/regions.ts';
 import { serverFacts } from './server-facts.ts';
 import { ArtifactStore, wrappingKeys } from './storage/artifacts.ts';
 import { openDiskBlobs } from './storage/blobs.ts';
@@ -178,6 +179,11 @@ async function build(
   });
   const ensembles = new Ensembles({ gate, registry, serving: deployments });
   undo.push(() => deployments.stop());
+  const regions = new Regions({
+    settings: config.regions,
+    open: ({ zone, grid }) =>
+      openGridSignal({ ...config.energy, zone, grid }, { log, dataFolder: folder.path }),
+  });
   const aliases = new AliasMoves({ registry, deployments });
   serveMetrics(metrics, deployments);
   let doorPids: readonly number[] = [];
@@ -259,6 +265,7 @@ async function build(
     consolidation,
     aliases,
     evaluations,
+    regions,
     explainer,
     energy,
     receipts,
@@ -276,6 +283,8 @@ async function build(
   consolidation.start();
   undo.push(() => consolidation.stop());
   await jobs.start();
+  await regions.start();
+  undo.push(() => regions.stop());
   const doors = await listen({
     config,
     http,

@@ -11,6 +11,7 @@ import { gridSettings } from './energy/grid/settings.ts';
 import { hardwareSettings } from './energy/hardware.ts';
 import { meterSettings, readMeterEnvironment } from './energy/meters/settings.ts';
 import { CommonwattError } from './errors.ts';
+import { regionsSettings } from './serve/regions.ts';
 import { givenSettings } from './serve/settings.ts';
 
 const port = z.coerce.number().int().min(0).max(65535);
@@ -96,6 +97,8 @@ export const configSchema = z.strictObject({
   deployments: givenSettings.prefault({}),
   /** Fewer, fuller runners: off, proposed to the operator, or performed as well. */
   consolidation: z.enum(['off', 'propose', 'perform']).default('propose'),
+  /** Other clusters that serve the same models (docs/carbon-aware.md). */
+  regions: regionsSettings.prefault({}),
   energy: energySchema.prefault({}),
   answers: answersSchema.prefault({}),
 });

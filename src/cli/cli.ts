@@ -32,6 +32,7 @@ const commands: [name: string, summary: string, load: () => Promise<CommandFile>
   ['impact', 'energy, carbon, utilisation and what sharing saves', () => import('./impact.ts')],
   ['ledger', 'the lines behind every figure, to look at or as a file', () => import('./ledger.ts')],
   ['grid', 'how dirty the electricity is, now and as forecast', () => import('./grid.ts')],
+  ['regions', 'the cleanest cluster that is near enough, now and as forecast', () => import('./regions.ts')],
   ['calc', 'compute any formula of the accounting, without a server', () => import('./calc.ts')],
   ['calibrate', 'measure this host, so that estimates come close', () => import('./calibrate.ts')],
   ['models', 'list models, versions and aliases', () => import('./models.ts')],

@@ -10,6 +10,7 @@ import { type GridResource, gridResource } from './grid.ts';
 import { type LedgerResource, ledgerResource } from './ledger.ts';
 import { organisationResources, type PeopleResources } from './people.ts';
 import { type ReceiptResource, receiptResource } from './receipts.ts';
+import { type RegionResource, regionResource } from './regions.ts';
 import { type ModelResources, modelResources } from './registry.ts';
 import { type ServerResource, serverResource } from './server.ts';
 import type {
@@ -33,6 +34,7 @@ import { type WorkResources, workResources } from './work.ts';
 
 export type { ConsolidationState, ConsolidationStep } from './consolidation.ts';
 export type { LedgerFilter, LedgerFormat, LedgerLine, LedgerPage, MeteredInterval } from './ledger.ts';
+export type { RegionsQuery, RegionsState } from './regions.ts';
 export type * from './shapes.ts';
 export { type Bytes, type CallOptions, type ClientOptions, CommonwattApiError } from './transport.ts';
 export type { JobWait } from './work.ts';
@@ -71,6 +73,7 @@ export class Commonwatt {
   readonly jobs: WorkResources['jobs'];
   readonly grid: GridResource;
   readonly consolidation: ConsolidationResource;
+  readonly regions: RegionResource;
   readonly server: ServerResource;
   readonly receipts: ReceiptResource;
   readonly ledger: LedgerResource;
@@ -91,6 +94,7 @@ export class Commonwatt {
     this.datasets = work.datasets;
     this.jobs = work.jobs;
     this.grid = gridResource(this.#transport);
+    this.regions = regionResource(this.#transport);
     this.consolidation = consolidationResource(this.#transport);
     this.server = serverResource(this.#transport);
     this.receipts = receiptResource(this.#transport);

@@ -16,6 +16,7 @@ import type { AliasMoves } from '../../serve/alias-moves.ts';
 import type { Consolidation } from '../../serve/consolidation.ts';
 import type { Deployments } from '../../serve/deployments.ts';
 import type { ServerFacts } from './server.ts';
+import type { Regions } from '../../serve/regions.ts';
 
 export interface House {
   gate: PlatformGate;
@@ -50,6 +51,7 @@ export interface House {
   >;
   consolidation: Pick<Consolidation, 'propose' | 'perform' | 'undo'>;
   aliases: Pick<AliasMoves, 'move'>;
+  regions: Pick<Regions, 'now' | 'forecast'>;
   evaluations: Pick<Evaluations, 'evaluate' | 'list' | 'passedGate'>;
   explainer: Pick<Explainer, 'explain' | 'sourcesOf'>;
   energy: Pick<Energy, 'report' | 'live' | 'grid' | 'books'>;

@@ -24,6 +24,7 @@ import { organisationRoutes } from './organisations.ts';
 import { receiptKeyRoutes, receiptRoutes } from './receipts.ts';
 import { serverRoutes } from './server.ts';
 import { versionRoutes } from './versions.ts';
+import { regionRoutes } from './regions.ts';
 
 export type { House } from './house.ts';
 
@@ -55,3 +56,4 @@ export async function platformRoutes(app: FastifyInstance, house: House): Promis
   );
   receiptKeyRoutes(app.withTypeProvider(), house);
 }
+      regionRoutes(routes, house);

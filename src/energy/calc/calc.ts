@@ -10,6 +10,7 @@ import * as carbon from './carbon.ts';
 import type { Calculation, Units } from './formula.ts';
 import * as llm from './llm.ts';
 import * as measuring from './measuring.ts';
+import * as regions from './regions.ts';
 import * as scheduling from './scheduling.ts';
 import * as sharing from './sharing.ts';
 import * as using from './using.ts';
@@ -19,6 +20,7 @@ export * from './carbon.ts';
 export type { Calculation, Formula, Units } from './formula.ts';
 export * from './llm.ts';
 export * from './measuring.ts';
+export * from './regions.ts';
 export * from './scheduling.ts';
 export * from './sharing.ts';
 export * from './using.ts';
@@ -36,9 +38,9 @@ export interface AnyFormula {
   calculate(input: unknown): Calculation<unknown, object>;
 }
 
-const rooms = [measuring, attributing, carbon, llm, using, sharing, scheduling];
+const rooms = [measuring, attributing, carbon, llm, using, sharing, scheduling, regions];
 
-/** By subject: measuring, attribution, carbon, use, sharing, scheduling. */
+/** By subject: measuring, attribution, carbon, use, sharing, scheduling, regions. */
 export const formulas: readonly AnyFormula[] = rooms.flatMap((room) =>
   Object.values(room).flatMap((item) => (isFormula(item) ? [asAny(item)] : [])),
 );

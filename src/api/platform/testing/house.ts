@@ -20,6 +20,7 @@ import { AliasMoves } from '../../../serve/alias-moves.ts';
 import { Consolidation } from '../../../serve/consolidation.ts';
 import type { Deployment } from '../../../serve/deployments.ts';
 import type { ServedVersion } from '../../../serve/serve.ts';
+import { Regions, regionsSettings } from '../../../serve/regions.ts';
 import { defaultSettings, effectiveSettings } from '../../../serve/settings.ts';
 import { createHttp, type Http } from '../../http.ts';
 import type { House } from '../house.ts';
@@ -147,6 +148,7 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
       log: pino({ level: 'silent' }),
     }),
     aliases: new AliasMoves({ registry, deployments }),
+    regions: new Regions({ settings: regionsSettings.parse({}), open: async () => grid }),
     evaluations: {
       evaluate: async ({ served, model, dataset, split, principal }) => ({
         id: randomUUID(),
