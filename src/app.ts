@@ -19,6 +19,7 @@ import type { Config } from './config.ts';
 import { Datasets } from './datasets/datasets.ts';
 import { createEnergy, type Energy } from './energy/create.ts';
 import { formsOf } from './energy/forms/forms.ts';
+import { openGridSignal } from './energy/grid/open.ts';
 import { Host } from './energy/host.ts';
 import { receiptWrappingKeys } from './energy/receipts/keys.ts';
 import { Receipts } from './energy/receipts/receipts.ts';
@@ -41,9 +42,9 @@ import { isEnsemble } from './serve/ensemble-plan.ts';
 import { Ensembles } from './serve/ensembles.ts';
 import { memoryBudget } from './serve/memory.ts';
 import { serveMetrics } from './serve/metrics.ts';
+import { Regions } from './serve/regions.ts';
 import { AnswerCache } from './serve/reuse.ts';
 import { Runners } from './serve/runner/runners.ts';
-import { Regions } from './serve/regions.ts';
 import { serverFacts } from './server-facts.ts';
 import { ArtifactStore, wrappingKeys } from './storage/artifacts.ts';
 import { openDiskBlobs } from './storage/blobs.ts';
@@ -177,13 +178,13 @@ async function build(
     audit: recordAudit,
     log,
   });
-  const ensembles = new Ensembles({ gate, registry, serving: deployments });
-  undo.push(() => deployments.stop());
   const regions = new Regions({
     settings: config.regions,
     open: ({ zone, grid }) =>
       openGridSignal({ ...config.energy, zone, grid }, { log, dataFolder: folder.path }),
   });
+  const ensembles = new Ensembles({ gate, registry, serving: deployments });
+  undo.push(() => deployments.stop());
   const aliases = new AliasMoves({ registry, deployments });
   serveMetrics(metrics, deployments);
   let doorPids: readonly number[] = [];
@@ -263,9 +264,9 @@ async function build(
     jobs,
     deployments,
     consolidation,
+    regions,
     aliases,
     evaluations,
-    regions,
     explainer,
     energy,
     receipts,
@@ -280,11 +281,11 @@ async function build(
   await http.app.register(inferenceRoutes, inference);
 
   await deployments.start();
+  await regions.start();
+  undo.push(() => regions.stop());
   consolidation.start();
   undo.push(() => consolidation.stop());
   await jobs.start();
-  await regions.start();
-  undo.push(() => regions.stop());
   const doors = await listen({
     config,
     http,

@@ -15,8 +15,8 @@ import type { Evaluations } from '../../quality/quality.ts';
 import type { AliasMoves } from '../../serve/alias-moves.ts';
 import type { Consolidation } from '../../serve/consolidation.ts';
 import type { Deployments } from '../../serve/deployments.ts';
-import type { ServerFacts } from './server.ts';
 import type { Regions } from '../../serve/regions.ts';
+import type { ServerFacts } from './server.ts';
 
 export interface House {
   gate: PlatformGate;
@@ -50,8 +50,8 @@ export interface House {
     'create' | 'change' | 'list' | 'get' | 'remove' | 'served' | 'routesChanged' | 'borrow'
   >;
   consolidation: Pick<Consolidation, 'propose' | 'perform' | 'undo'>;
-  aliases: Pick<AliasMoves, 'move'>;
   regions: Pick<Regions, 'now' | 'forecast'>;
+  aliases: Pick<AliasMoves, 'move'>;
   evaluations: Pick<Evaluations, 'evaluate' | 'list' | 'passedGate'>;
   explainer: Pick<Explainer, 'explain' | 'sourcesOf'>;
   energy: Pick<Energy, 'report' | 'live' | 'grid' | 'books'>;

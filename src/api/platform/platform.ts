@@ -22,9 +22,9 @@ import { memberRoutes } from './members.ts';
 import { modelRoutes } from './models.ts';
 import { organisationRoutes } from './organisations.ts';
 import { receiptKeyRoutes, receiptRoutes } from './receipts.ts';
+import { regionRoutes } from './regions.ts';
 import { serverRoutes } from './server.ts';
 import { versionRoutes } from './versions.ts';
-import { regionRoutes } from './regions.ts';
 
 export type { House } from './house.ts';
 
@@ -50,10 +50,10 @@ export async function platformRoutes(app: FastifyInstance, house: House): Promis
       receiptRoutes(routes, house);
       serverRoutes(routes, house);
       consolidationRoutes(routes, house);
+      regionRoutes(routes, house);
       eventRoutes(routes, house);
     },
     { prefix: '/api/v1' },
   );
   receiptKeyRoutes(app.withTypeProvider(), house);
 }
-      regionRoutes(routes, house);

@@ -147,8 +147,8 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
       audit: recordAudit,
       log: pino({ level: 'silent' }),
     }),
-    aliases: new AliasMoves({ registry, deployments }),
     regions: new Regions({ settings: regionsSettings.parse({}), open: async () => grid }),
+    aliases: new AliasMoves({ registry, deployments }),
     evaluations: {
       evaluate: async ({ served, model, dataset, split, principal }) => ({
         id: randomUUID(),
