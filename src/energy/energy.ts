@@ -7,7 +7,7 @@
  * Promise: for every interval Σ entries = meter, to 1e-9 (conservation), for energy, carbon, water, embodied.
  */
 import type { GramsCo2e, Joules, Litres } from './units.ts';
-import type { UsageListener } from './usage-counts.ts';
+import type { UsageListener, Use } from './usage-counts.ts';
 import type { ReadOptions, UsageReading } from './usage-reading.ts';
 
 /** For whom and why something is computed. Made by the doors, carried down unchanged. */
@@ -26,9 +26,9 @@ export interface WorkContext {
   place?: Reserved | undefined;
 }
 
-/** A place under limits: told, once its use has been counted, that the place counts no more. */
+/** A place under limits: told of each use that has been counted, which it need not hold any more. */
 export interface Reserved {
-  booked(): void;
+  booked(use: Use): void;
 }
 
 /** An organisation as it was at that moment: the name stays readable after the organisation is gone. */

@@ -263,7 +263,7 @@ export class Ledger implements Accountant {
       const use = useOf(head, item, footprint, nowMs);
       this.#counts.add(use);
       listener?.used(use);
-      item.context.place?.booked();
+      item.context.place?.booked(use);
     }
   }
 

@@ -1,8 +1,7 @@
 /** Where nothing is metered and booked, limits of requests and rows count all the same, from 0 at each start. */
 import type { AvoidedWork, ComputedBatch, Footprint } from './energy.ts';
 import { unmetered } from './footprint.ts';
-import type { UsageListener } from './usage-counts.ts';
-import { useOf } from './usage-counts.ts';
+import { type UsageListener, useOf } from './usage-counts.ts';
 import type { UsageReading } from './usage-reading.ts';
 
 export class UnmeteredUsage {
@@ -18,11 +17,11 @@ export class UnmeteredUsage {
 
   count({ use, items }: Pick<ComputedBatch, 'use' | 'items'> | AvoidedWork): Footprint[] {
     for (const item of items) {
-      if (this.#listener?.listening) {
-        const head = { ...item.context, use };
-        this.#listener.used(useOf(head, item, unmetered, Date.now()));
-      }
-      item.context.place?.booked();
+      const { place, ...context } = item.context;
+      if (!place && !this.#listener?.listening) continue;
+      const used = useOf({ ...context, use }, item, unmetered, Date.now());
+      this.#listener?.used(used);
+      place?.booked(used);
     }
     return items.map(() => unmetered);
   }

@@ -40,7 +40,7 @@ export interface ExplainRequest {
   /** Default 42. */
   seed?: number | undefined;
   /** Who pays, by which key and grant, for which request. */
-  context: Pick<WorkContext, 'requestId' | 'consumer' | 'keyId' | 'grantId'>;
+  context: Pick<WorkContext, 'requestId' | 'consumer' | 'keyId' | 'memberId' | 'grantId' | 'place'>;
   signal?: AbortSignal | undefined;
 }
 

@@ -1,5 +1,6 @@
 /** A place under every limit that applies to a request: held until its use is booked, or nothing was computed. */
 
+import type { Use } from '../energy/usage-counts.ts';
 import type { Place, Work } from './limits.ts';
 import { type Counter, estimateOf } from './limits-counter.ts';
 import type { PerRow } from './limits-estimates.ts';
@@ -26,6 +27,7 @@ export class HeldPlace implements Place {
   #state: 'open' | 'settled' | 'over' = 'open';
   /** Shadow limits that it would not have passed. */
   readonly #noted = new Set<Counter>();
+  #isBooked = false;
   #lateAtMs = 0;
 
   /** Throws LIMIT_EXCEEDED, and has then taken nothing. */
@@ -65,21 +67,34 @@ export class HeldPlace implements Place {
     this.#amounts = amounts;
   }
 
-  booked(): void {
+  /** An inference is booked once; what makes many model calls, call by call. */
+  booked(use: Use): void {
     if (this.#state === 'over') return;
-    if (this.#state === 'settled') this.#options.unbooked.delete(this);
-    this.#end();
+    this.#isBooked = true;
+    if (this.#state === 'settled' || use.call === null) this.giveUp();
+    else this.#reduce(use);
   }
 
   settle(): void {
     if (this.#state !== 'open') return;
+    if (this.#isBooked) {
+      this.giveUp();
+      return;
+    }
     this.#state = 'settled';
     this.#lateAtMs = this.#options.now() + bookedWithinMs;
     this.#options.unbooked.add(this);
   }
 
   release(): void {
-    if (this.#state === 'open') this.#end();
+    if (this.#state === 'open') this.giveUp();
+  }
+
+  /** Nothing is held any more. */
+  giveUp(): void {
+    if (this.#state === 'settled') this.#options.unbooked.delete(this);
+    this.#state = 'over';
+    this.#letGo();
   }
 
   isWaitedFor(nowMs: number): boolean {
@@ -100,9 +115,16 @@ export class HeldPlace implements Place {
     return warnings.length > 0 ? warnings.join(', ') : undefined;
   }
 
-  #end(): void {
-    this.#state = 'over';
-    this.#letGo();
+  #reduce({ rows, energyJ, carbonG }: Use): void {
+    const { counters, work } = this.#options;
+    this.#amounts = this.#amounts.map((held, index) => {
+      const counter = counters[index];
+      if (!counter) return held;
+      const used = amountOf(counter.limit, { requests: 1, rows, energyJ, carbonG }, work);
+      const part = Math.min(held, Math.max(0, used));
+      counter.letGo(part);
+      return held - part;
+    });
   }
 
   #letGo(): void {

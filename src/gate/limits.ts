@@ -14,6 +14,9 @@ import { HeldPlace } from './limits-place.ts';
 import type { Limit, Of, SubjectKind } from './limits-use.ts';
 import { periodAt } from './periods.ts';
 
+/** Of answers: budgets that are nearly used, or more than that. */
+export const warningHeader = 'x-commonwatt-budget-warning';
+
 /** A place under limits. */
 export interface Place extends Reserved {
   /** How many rows it is, once that is known. Throws LIMIT_EXCEEDED. */
@@ -192,7 +195,7 @@ export class Limits {
   #letGoOfLate(nowMs: number): void {
     for (const place of this.#unbooked) {
       if (place.isWaitedFor(nowMs)) return;
-      place.booked();
+      place.giveUp();
     }
   }
 

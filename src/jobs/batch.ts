@@ -269,6 +269,7 @@ async function chunkOf(
     signal.throwIfAborted();
     const admission = await gate.admit(asker, 'infer', ref.organisation, ref.name);
     try {
+      admission.place?.expect(tensor.shape[0] ?? 1);
       const call = new InferCall(
         [tensor],
         {
@@ -276,8 +277,10 @@ async function chunkOf(
           requestId: newRequestId(),
           consumer: asker,
           keyId: asker.keyId,
+          memberId: asker.memberId,
           grantId: admission.grant?.id ?? null,
           jobId: job.id,
+          place: admission.place,
         },
         { policyVersion: gate.policyVersion },
       );

@@ -22,6 +22,8 @@ export interface JobRecord {
   organisation: string;
   /** The API key it was asked for with. */
   keyId: string | null;
+  /** Whose key that is; null: it is not known any more. */
+  memberId: string | null;
   kind: string;
   /** As its handler's `check` returned it. */
   config: unknown;
@@ -61,12 +63,15 @@ export interface JobSchedule {
   actual: Savings | null;
 }
 
-export function recordOf(row: Selectable<Schema['jobs']> & { organisation: string }): JobRecord {
+export function recordOf(
+  row: Selectable<Schema['jobs']> & { organisation: string; memberId: string | null },
+): JobRecord {
   return {
     id: row.id,
     organisationId: row.organisation_id,
     organisation: row.organisation,
     keyId: row.key_id,
+    memberId: row.memberId,
     kind: row.kind,
     config: JSON.parse(row.spec).config,
     state: row.state,
@@ -116,8 +121,10 @@ function iso(ms: number): string {
 }
 
 /** `Job` of docs/api.md, and what it was asked to do. */
-export function jobJson(job: JobRecord): Omit<JobRecord, 'organisationId' | 'organisation' | 'keyId'> {
-  const { organisationId: _id, organisation: _name, keyId: _key, ...json } = job;
+export function jobJson(
+  job: JobRecord,
+): Omit<JobRecord, 'organisationId' | 'organisation' | 'keyId' | 'memberId'> {
+  const { organisationId: _id, organisation: _name, keyId: _key, memberId: _member, ...json } = job;
   return json;
 }
 

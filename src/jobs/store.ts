@@ -188,6 +188,13 @@ export class JobStore {
       .selectFrom('jobs')
       .innerJoin('organisations', 'organisations.id', 'jobs.organisation_id')
       .selectAll('jobs')
-      .select('organisations.name as organisation');
+      .select('organisations.name as organisation')
+      .select((by) =>
+        by
+          .selectFrom('api_keys')
+          .whereRef('api_keys.id', '=', 'jobs.key_id')
+          .select('api_keys.member_id')
+          .as('memberId'),
+      );
   }
 }

@@ -10,6 +10,7 @@ import type { Footprint } from '../energy/energy.ts';
 import { type ImpactJson, impactJson, sumFootprints } from '../energy/footprint.ts';
 import { CommonwattError } from '../errors.ts';
 import { type AuditEvent, actorOf } from '../gate/audit.ts';
+import type { Place } from '../gate/limits.ts';
 import type { Inferrer, ServedVersion } from '../serve/serve.ts';
 import type { Db } from '../storage/db.ts';
 import { defaultGate, type GateResult, type GateRules, judge, type Measured } from './gate.ts';
@@ -36,7 +37,13 @@ export interface Evaluation {
 
 export interface EvaluationRequest {
   /** Who asks; the data set is one of this organisation's. */
-  principal: { organisationId: string; organisation: string; member: string; keyId: string };
+  principal: {
+    organisationId: string;
+    organisation: string;
+    member: string;
+    memberId: string;
+    keyId: string;
+  };
   served: ServedVersion;
   /** `acme/digits` */
   model: string;
@@ -47,6 +54,8 @@ export interface EvaluationRequest {
   gate?: GateRules | undefined;
   /** The id the door gave this request; a fresh one when left out. Also the evaluation's id. */
   requestId?: string | undefined;
+  /** Under what limits hold for it. */
+  place?: Place | undefined;
   /** The job that it is. */
   jobId?: string | undefined;
   /** Told what it used, before it is kept. */
@@ -98,6 +107,7 @@ export class Evaluations {
         hint: 'choose another split, or import the data set with a larger share for this one',
       });
     }
+    request.place?.expect(indices.length);
     const id = request.requestId ?? this.#parts.newRequestId();
     const { values, footprints } = await scoreRows(this.#parts.inferrer, {
       served,
@@ -110,8 +120,10 @@ export class Evaluations {
         kind: 'evaluation',
         consumer: { organisationId: principal.organisationId, organisation: principal.organisation },
         keyId: principal.keyId,
+        memberId: principal.memberId,
         grantId: null,
         jobId: request.jobId ?? null,
+        place: request.place,
       },
       nextPart: requestParts(id),
       signal: request.signal,

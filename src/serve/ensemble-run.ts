@@ -69,7 +69,8 @@ export class EnsembleRun {
         const grantId = admission.grant ? admission.grant.id : callersGrant;
         if (!admission.grant) callersGrant = null;
         const requestId = `${this.#call.context.requestId}.${index + 1}`;
-        places.push({ step, admission, served, context: { ...this.#call.context, requestId, grantId } });
+        const context = { ...this.#call.context, requestId, grantId, place: placesOf(this.#call, admission) };
+        places.push({ step, admission, served, context });
       }
       return places;
     } catch (error) {
@@ -199,6 +200,18 @@ export class EnsembleRun {
       share: null,
     };
   }
+}
+
+/** The caller's own place is given for the first step that is booked; the others count as they come. */
+function placesOf({ context }: InferCall, { place }: Admission): WorkContext['place'] {
+  const callers = context.place;
+  if (!callers) return place;
+  return {
+    booked(use) {
+      callers.booked(use);
+      place?.booked(use);
+    },
+  };
 }
 
 /** Rows of all inputs of a step belong together. */

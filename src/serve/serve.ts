@@ -73,6 +73,8 @@ export interface Inference {
   /** Of the batch it was computed in. */
   batchRows: number;
   batchRequests: number;
+  /** Of budgets that are nearly used or more than that, as `limits-place.ts` writes it. */
+  budgetWarning?: string;
   /** Another version than was asked for answered. */
   variant?: AnsweredBy;
   /** Its part of those rows; null: nothing was computed for it, or in several steps. */

@@ -194,6 +194,7 @@ async function train(options: TrainingOptions, job: JobRecord, tools: JobTools):
       requestId: options.newRequestId(),
       consumer: { organisationId: job.organisationId, organisation: job.organisation },
       keyId: job.keyId,
+      memberId: job.memberId,
       grantId: null,
       jobId: job.id,
     },

@@ -45,10 +45,10 @@ const sources = ['computed', 'cached', 'joined'] as const satisfies Inference['s
 /** Writes answers for one door. Callers of one batch share a footprint: it is said once. */
 export function answerWriter(outbox: Outbox): (call: number, inference: Inference) => void {
   let said: Footprint | undefined;
-  return (call, { outputs, footprint, source, ...times }) => {
+  return (call, { outputs, footprint, source, budgetWarning = '', ...times }) => {
     outbox.begin(kinds.answer).u32(call).u8(sources.indexOf(source));
     putTimes(outbox, times);
-    outbox.bytes(footprint === said ? nothing : serialize(footprint));
+    outbox.text(budgetWarning).bytes(footprint === said ? nothing : serialize(footprint));
     outbox.u32(outputs.length);
     for (const { name, datatype, shape, data } of outputs) {
       outbox.text(name).u8(datatypes.indexOf(datatype));
@@ -69,6 +69,7 @@ export function answerReader(): (fields: Fields) => Inference {
   return (fields) => {
     const source = sources[fields.u8()] ?? 'computed';
     const times = takeTimes(fields);
+    const budgetWarning = fields.text();
     const bytes = fields.bytes();
     if (bytes.length > 0) said = deserialize(bytes) as Footprint;
     if (!said) throw new RangeError('an answer without a footprint');
@@ -80,11 +81,11 @@ export function answerReader(): (fields: Fields) => Inference {
       const shape = takeShape(fields);
       outputs.push(tensorOf(name, datatype, shape, fields.bytes()));
     }
-    return { outputs, footprint: said, source, ...times };
+    return { outputs, footprint: said, source, ...(budgetWarning === '' ? {} : { budgetWarning }), ...times };
   };
 }
 
-type Times = Omit<Inference, 'outputs' | 'footprint' | 'source'>;
+type Times = Omit<Inference, 'outputs' | 'footprint' | 'source' | 'budgetWarning'>;
 
 function putTimes(outbox: Outbox, { queueMs, batchMs, computeMs, batchRows, batchRequests, share }: Times) {
   outbox.f64(queueMs).f64(batchMs).f64(computeMs).u32(batchRows).u32(batchRequests);

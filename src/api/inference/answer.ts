@@ -120,6 +120,7 @@ export async function answer<Request extends InferRequest, Written>(
     request = door.read(served.signature);
     if (served.settings.greener.length > 0 && door.variants !== false && request.variants !== false)
       ({ served, admission, variant } = await greenerOf(house, served, admission));
+    admission.place?.expect(request.inputs[0]?.shape[0] ?? 1);
     call = new InferCall(request.inputs, contextOf(door.requestId, admission), {
       priority: request.priority,
       deadlineAtMs: earlier(door.deadlineAtMs, request.timeoutMs),
@@ -138,6 +139,8 @@ export async function answer<Request extends InferRequest, Written>(
   }
   admission.settle();
   if (trace) traceAnswer(trace, served, inference);
+  const warning = admission.place?.warning;
+  if (warning !== undefined) inference = { ...inference, budgetWarning: warning };
   return door.write(variant ? { ...inference, variant } : inference, served, request, admission);
 }
 
@@ -147,14 +150,16 @@ function earlier(deadlineAtMs: number | undefined, timeoutMs: number | undefined
   return deadlineAtMs === undefined ? until : Math.min(deadlineAtMs, until);
 }
 
-function contextOf(requestId: string, { principal, grant }: Admission): WorkContext {
+function contextOf(requestId: string, { principal, grant, place }: Admission): WorkContext {
   return {
     kind: 'inference',
     requestId,
     consumer: principal,
     keyId: principal.keyId,
+    memberId: principal.memberId,
     grantId: grant?.id ?? null,
     jobId: null,
+    ...(place ? { place } : {}),
   };
 }
 

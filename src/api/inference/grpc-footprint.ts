@@ -13,11 +13,12 @@ const known = new WeakMap<Footprint, Parameters>();
 
 /** A figure nobody knows is absent, with the reason. */
 export function footprintParameters(
-  answered: Answered & Pick<Inference, 'variant'>,
+  answered: Answered & Pick<Inference, 'variant' | 'budgetWarning'>,
   requestId: string,
   forms: Forms,
 ): Parameters {
   const parameters: Parameters = { commonwatt_request_id: text(requestId) };
+  if (answered.budgetWarning) parameters.commonwatt_budget_warning = text(answered.budgetWarning);
   if (answered.variant) parameters.commonwatt_variant = text(answered.variant.name);
   if (forms.impact || forms.headers) Object.assign(parameters, knownFigures(answered.footprint));
   if (forms.impacts) parameters.impacts = text(JSON.stringify(openGateImpacts(answered)));

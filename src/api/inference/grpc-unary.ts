@@ -6,6 +6,7 @@ import { type Forms, formsHeader, readForms } from '../../energy/forms/forms.ts'
 import { pushFormHeaders } from '../../energy/forms/write.ts';
 import { receiptHeader, wantsReceipt } from '../../energy/receipts/claims.ts';
 import type { Principal } from '../../gate/gate.ts';
+import { warningHeader } from '../../gate/limits.ts';
 import { traceOf } from '../traced.ts';
 import type { InferenceHouse } from './answer.ts';
 import type { Budget } from './budget.ts';
@@ -89,6 +90,7 @@ function succeed(exchange: Exchange, { response, inference, receipt }: InferAnsw
     'x-commonwatt-source': inference.source,
   };
   if (inference.variant) headers[variantHeader] = inference.variant.name;
+  if (inference.budgetWarning) headers[warningHeader] = inference.budgetWarning;
   const footprint: string[] = [];
   pushFormHeaders(footprint, inference, forms);
   for (let at = 0; at < footprint.length; at += 2) headers[footprint[at] ?? ''] = footprint[at + 1];

@@ -6,6 +6,7 @@ import { isUtf8 } from 'node:buffer';
 import type { Forms } from '../../energy/forms/forms.ts';
 import { formFields, pushFormHeaders } from '../../energy/forms/write.ts';
 import { CommonwattError } from '../../errors.ts';
+import { warningHeader } from '../../gate/limits.ts';
 import { type Tensor, unpackBytes } from '../../runtimes/tensor.ts';
 import type { Inference } from '../../serve/serve.ts';
 import { chooseOutputs, type WantedOutput } from './outputs.ts';
@@ -58,6 +59,7 @@ export function renderAnswer(head: AnswerHead, inference: Inference): RenderedAn
 export function answerHeaders(inference: Inference, forms: Forms): string[] {
   const headers = ['x-commonwatt-source', inference.source];
   if (inference.variant) headers.push(variantHeader, inference.variant.name);
+  if (inference.budgetWarning) headers.push(warningHeader, inference.budgetWarning);
   pushFormHeaders(headers, inference, forms);
   return headers;
 }

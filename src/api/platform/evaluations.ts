@@ -1,5 +1,6 @@
 /** Evaluations: how good is a version, and may it go to production? */
 import { z } from 'zod';
+import { warningHeader } from '../../gate/limits.ts';
 import type { VersionRecord } from '../../models/models.ts';
 import { type GateRules, parseGate } from '../../quality/gate.ts';
 import { principalOf } from '../guard.ts';
@@ -63,7 +64,14 @@ export function evaluationRoutes(app: PlatformApp, house: Parts): void {
     {
       config: {
         access: 'key',
-        errors: ['MODEL_NOT_FOUND', 'VERSION_NOT_FOUND', 'NOT_FOUND', 'FORBIDDEN', 'INVALID_DATASET'],
+        errors: [
+          'MODEL_NOT_FOUND',
+          'VERSION_NOT_FOUND',
+          'NOT_FOUND',
+          'FORBIDDEN',
+          'INVALID_DATASET',
+          'LIMIT_EXCEEDED',
+        ],
       },
       schema: {
         tags: ['quality'],
@@ -84,16 +92,22 @@ export function evaluationRoutes(app: PlatformApp, house: Parts): void {
     async (request, reply) => {
       const principal = principalOf(request);
       const { organisation, name } = parseModelName(request.params.model);
-      const { model } = await gate.authorize(principal, 'manage', organisation, name);
+      const access = await gate.authorize(principal, 'manage', organisation, name);
+      const { model } = access;
       const version = await registry.getVersion(model.id, request.params.number);
       const { dataset, split } = request.body;
       const rules = request.body.gate
         ? parseGate(request.body.gate)
         : await trainingGate(house, model.organisationId, version);
-      const borrowed = await deployments.borrow(model, version);
+      const { place, settle, release } = await gate.hold(access);
+      const borrowed = await deployments.borrow(model, version).catch((error: unknown) => {
+        release();
+        throw error;
+      });
       try {
         const evaluation = await evaluations.evaluate({
           principal,
+          place,
           served: borrowed.served,
           model: refOf(model),
           dataset,
@@ -101,8 +115,12 @@ export function evaluationRoutes(app: PlatformApp, house: Parts): void {
           gate: rules,
           signal: callerLeft(reply),
         });
+        settle();
+        if (place?.warning) reply.header(warningHeader, place.warning);
         return reply.code(201).send(evaluation);
       } finally {
+        // What was computed is booked, and nothing is held for the rest.
+        release();
         await borrowed.giveBack();
       }
     },

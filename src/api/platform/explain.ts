@@ -1,6 +1,7 @@
 /** Explanations: why did the model answer this? */
 import { z } from 'zod';
 import { CommonwattError } from '../../errors.ts';
+import { warningHeader } from '../../gate/limits.ts';
 import { parseModelRef } from '../../models/names.ts';
 import { principalOf } from '../guard.ts';
 import type { House, PlatformApp } from './house.ts';
@@ -64,7 +65,7 @@ export function explainRoutes(app: PlatformApp, { gate, registry, deployments, e
       const ref = parseModelRef(request.params.model);
       const { instances, version: number = ref.version, maxCalls, seed } = request.body;
       const admission = await gate.admit(principal, 'explain', ref.organisation, ref.name);
-      const { model, grant } = admission;
+      const { model, grant, place } = admission;
       try {
         const served = deployments.served(model.id, { version: number, alias: ref.alias });
         const { datasetId } = await registry.getVersion(model.id, served.version);
@@ -82,11 +83,14 @@ export function explainRoutes(app: PlatformApp, { gate, registry, deployments, e
               organisation: principal.organisation,
             },
             keyId: principal.keyId,
+            memberId: principal.memberId,
             grantId: grant?.id ?? null,
+            place,
           },
           signal: callerLeft(reply),
         });
         admission.settle();
+        if (place?.warning) reply.header(warningHeader, place.warning);
         setFootprintHeader(
           'x-commonwatt-energy-wh',
           explanations.map(({ impact }) => impact.energyWh),
