@@ -97,7 +97,7 @@ beforeAll(async () => {
       memoryUsedBytes: 1e9,
     };
     const attribution = attribute(facts);
-    const row = intervalRow(metered, attribution, { basis, watts, methodVersion: '1' });
+    const row = intervalRow(metered, attribution, { basis, watts, methodVersion: '1', node: 'node-1' });
     expect(await bookInterval(db, row, attribution.entries)).toBe(true);
   }
 });

@@ -7,7 +7,13 @@ import { parseGate } from './gate.ts';
 import { type EvaluationRequest, Evaluations } from './quality.ts';
 import { dataset, FunctionInferrer, servedVersion, signature } from './testing/served.ts';
 
-const principal = { organisationId: 'o1', organisation: 'acme', member: 'ann', keyId: 'k1' };
+const principal = {
+  organisationId: 'o1',
+  organisation: 'acme',
+  member: 'ann',
+  memberId: 'm-ann',
+  keyId: 'k1',
+};
 const now = '2026-01-01T00:00:00.000Z';
 let db: Db;
 let ids = 0;

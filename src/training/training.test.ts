@@ -333,6 +333,8 @@ function orderOf(settings: { epochs?: number; seed?: number }) {
     ...part(digits.split.train),
     validationX: validation.x,
     validationY: validation.y,
+    from: null,
+    stateEveryMs: null,
   };
 }
 

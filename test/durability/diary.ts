@@ -333,7 +333,8 @@ export class Diary {
       const { state, error, result } = await cw.jobs.wait(id, { intervalMs: 100 });
       const bytes =
         state === 'succeeded' ? await new Response(await cw.jobs.artifact(id)).arrayBuffer() : undefined;
-      if (!bytes || createHash('sha256').update(Buffer.from(bytes)).digest('hex') !== result?.artifactSha256)
+      const told = result && 'artifactSha256' in result ? result.artifactSha256 : undefined;
+      if (!bytes || createHash('sha256').update(Buffer.from(bytes)).digest('hex') !== told)
         problems.push(`job ${id} is ${state}: ${error?.message ?? 'its artifact is not there'}`);
     }
     return problems;

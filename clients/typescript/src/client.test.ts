@@ -162,7 +162,8 @@ describe('the client', () => {
     const reported: string[] = [];
     const end = await cw.jobs.wait('j', {
       intervalMs: 1,
-      onProgress: ({ state, progress }) => reported.push(`${state} ${progress?.epoch}`),
+      onProgress: ({ state, progress }) =>
+        reported.push(`${state} ${progress && 'epoch' in progress ? progress.epoch : 'without an epoch'}`),
     });
     expect(end.state).toBe('succeeded');
     expect(reported).toEqual(['running 1', 'running 2', 'succeeded 2']);

@@ -107,6 +107,7 @@ const serving: Serving = {
     return served();
   },
   servedVersions: () => [served()],
+  variantOf: () => undefined,
   infer: (_served, call) => {
     calls.push(call);
     return compute(call);

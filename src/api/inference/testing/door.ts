@@ -112,6 +112,7 @@ export async function openDoor({
       isReady: () => door.loadState.state === 'loaded',
       served: (_id, { version } = {}) => served(version ?? newest()),
       servedVersions: () => [...door.deployed].sort((a, b) => b - a).map(served),
+      variantOf: () => undefined,
       statistics: () => ({ ...emptyStatistics(), inferenceCount: door.calls.length }),
       loadState: () => door.loadState,
       async infer(_served, call) {

@@ -185,6 +185,7 @@ function inferenceHouse(house: House, maxBodyBytes: number): InferenceHouse {
         return served(modelId);
       },
       servedVersions: (modelId) => [served(modelId)],
+      variantOf: () => undefined,
       statistics: () => house.statistics,
       loadState: () => ({ state: 'loaded', reason: null, memoryBytes: 0 }),
       async infer(_served, call) {
