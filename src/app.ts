@@ -18,6 +18,7 @@ import { platformRoutes } from './api/platform/platform.ts';
 import type { Config } from './config.ts';
 import { Datasets } from './datasets/datasets.ts';
 import { createEnergy, type Energy } from './energy/create.ts';
+import { Exports } from './energy/exports/exports.ts';
 import { formsOf } from './energy/forms/forms.ts';
 import { openGridSignal } from './energy/grid/open.ts';
 import { Host } from './energy/host.ts';
@@ -45,6 +46,7 @@ import { serveMetrics } from './serve/metrics.ts';
 import { Regions } from './serve/regions.ts';
 import { AnswerCache } from './serve/reuse.ts';
 import { Runners } from './serve/runner/runners.ts';
+import { latencyBounds } from './serve/statistics.ts';
 import { serverFacts } from './server-facts.ts';
 import { ArtifactStore, wrappingKeys } from './storage/artifacts.ts';
 import { openDiskBlobs } from './storage/blobs.ts';
@@ -149,6 +151,16 @@ async function build(
     onChange: () => deployments.runnersChanged(),
   });
   energy.watchRunners(() => runners.times());
+  energy.watchLatencies(() => ({
+    boundsS: latencyBounds,
+    models: [...deployments.lives]
+      .filter(({ routed }) => routed)
+      .map(({ use, served, place }) => ({
+        model: `${use.model}:${use.version}`,
+        objectiveMs: served.settings.latencyObjectiveMs ?? null,
+        counts: place.statistics?.latencies ?? [],
+      })),
+  }));
   const deployments = new Deployments({
     db,
     source: {
@@ -269,6 +281,7 @@ async function build(
     evaluations,
     explainer,
     energy,
+    exports: new Exports({ db, energy }),
     receipts,
     artifacts,
     server: {

@@ -9,7 +9,9 @@ import { z } from 'zod';
 import { formNames } from './energy/forms/forms.ts';
 import { gridSettings } from './energy/grid/settings.ts';
 import { hardwareSettings } from './energy/hardware.ts';
+import { impactFunctionSettings } from './energy/impact-function.ts';
 import { meterSettings, readMeterEnvironment } from './energy/meters/settings.ts';
+import { reboundSettings } from './energy/rebound.ts';
 import { CommonwattError } from './errors.ts';
 import { regionsSettings } from './serve/regions.ts';
 import { givenSettings } from './serve/settings.ts';
@@ -36,6 +38,10 @@ const energySchema = z.strictObject({
   hardware: hardwareSettings.nullable().default(null),
   /** Null: of the hardware, else 4. */
   lifeYears: z.coerce.number().positive().nullable().default(null),
+  /** f(RUR) of the operator: `{ curve: [[0, 40], [1, 120]] }` (use, watts) or `{ expression: … }`; null: from the watts. */
+  impactFunction: impactFunctionSettings.default(null),
+  /** The part of the demand that sharing itself caused; it saves nothing. */
+  rebound: reboundSettings,
   /** Ledger lines older than this are packed: small, slower to read, nothing lost. */
   ledgerDetailDays: z.coerce.number().min(1).max(3650).default(7),
   /** Lines older than this are dropped, their sums never; null: none is. */

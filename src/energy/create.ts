@@ -4,10 +4,14 @@ import type { Config } from '../config.ts';
 import { CommonwattError } from '../errors.ts';
 import type { Db } from '../storage/db.ts';
 import { type Basis, readBasis } from './basis.ts';
+import { embodiedShare } from './embodied.ts';
 import type { Accountant, Footprint, JobMeter, Reservation, UsageSource } from './energy.ts';
 import { meteringIsOff, unmetered } from './footprint.ts';
 import { type Grid, gridLine, openGridSignal } from './grid/open.ts';
 import { Host } from './host.ts';
+import { checkImpactFunction, impactFunction } from './impact-function.ts';
+import { MemoryWatch } from './instance-memory.ts';
+import { type LatencySource, LatencyWatch } from './latency.ts';
 import { Ledger } from './ledger.ts';
 import type { LedgerLog } from './ledger-options.ts';
 import { LedgerReader } from './ledger-reader.ts';
@@ -19,6 +23,7 @@ import { type Settling, SettlingWindows } from './settling.ts';
 import { readEarlierWindows } from './settling-store.ts';
 import type { RunnersAtWork } from './unbooked.ts';
 import { UnmeteredUsage } from './unmetered-usage.ts';
+import type { Settlement } from './unsettled.ts';
 import type { UsageListener } from './usage-counts.ts';
 import type { ReadOptions, UsageReading } from './usage-reading.ts';
 
@@ -44,6 +49,8 @@ export interface Energy extends Accountant, UsageSource {
   /** A child of this server that computes for no single request, by what it does; may come before `start`. */
   meterHelper(helper: Helper): void;
   /** What runners are at besides computing for callers; may come before `start`. */
+  /** How long answers take, and how long they may: for the use that keeps every objective. */
+  watchLatencies(source: LatencySource): void;
   watchRunners(atWork: RunnersAtWork): void;
   /** This process begins work that answers no inference; gives what to call when it has ended. */
   beginOtherWork(): () => void;
@@ -80,6 +87,8 @@ class MeteredEnergy implements Energy {
   #reservations: readonly Reservation[] = [];
   #runnerPids: readonly number[] = [];
   #gateways: readonly number[] = [];
+  #latencies: LatencyWatch | undefined;
+  readonly #memory = new MemoryWatch();
 
   readonly books: LedgerReader;
 
@@ -108,7 +117,13 @@ class MeteredEnergy implements Energy {
       ...(this.#options.clock ? { clock: () => clock.monotonic() } : {}),
     });
     missing.inc({ meter: metering.meter.name }, 0);
-    const weights = resourceWeights(this.#reportHost(basis, metering));
+    const reported = this.#reportHost(basis, metering);
+    const { idleW, maxW } = reported;
+    const embodiedGPerH = embodiedShare(basis.embodied.grams, basis.embodied.lifeYears, 3600);
+    const server = { idleW, maxW, pue: basis.pue.value, intensity: basis.intensity.value, embodiedGPerH };
+    const f = impactFunction(config.energy.impactFunction, server, metering.watts.curve);
+    for (const odd of checkImpactFunction(f)) log.warn({}, odd);
+    const weights = resourceWeights(reported);
     const live = new LiveFigures(metrics, weights, { log, now: () => clock.now() });
     const windows = this.#windows;
     const { node, ledgerDetailDays: detailDays, ledgerKeepDays: keepDays } = config.energy;
@@ -126,6 +141,7 @@ class MeteredEnergy implements Energy {
       retention: { detailDays, keepDays },
       onSettled: (settled) => {
         live.settled(settled);
+        this.#watchUse(settled.row);
         for (const [modelId, window] of Object.entries(settled.models)) windows.add(modelId, window);
       },
     });
@@ -175,6 +191,16 @@ class MeteredEnergy implements Energy {
   meterHelper(helper: Helper): void {
     this.#helpers.push(helper);
     this.#started?.ledger.meterHelper(helper);
+  }
+
+  watchLatencies(source: LatencySource): void {
+    this.#latencies = new LatencyWatch(source);
+  }
+
+  #watchUse(row: Settlement['row']): void {
+    if (!row) return;
+    const seconds = (row.end_ms - row.start_ms) / 1000;
+    this.#latencies?.interval(seconds, row.cpu_s_used + row.cpu_s_other, row.cpu_s_supplied);
   }
 
   watchRunners(atWork: RunnersAtWork): void {
@@ -243,7 +269,14 @@ class MeteredEnergy implements Energy {
     for (const { use, memoryBytes } of this.#reservations) {
       memoryOfModels[use.modelId] = (memoryOfModels[use.modelId] ?? 0) + memoryBytes;
     }
+    const { impactFunction, rebound } = this.#options.config.energy;
+    const reservedBytes = this.#reservations.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
     return {
+      impactFunction,
+      rebound,
+      calibrated: watts.curve ?? null,
+      latencies: this.#latencies?.models() ?? [],
+      instance: this.#memory.look([process.pid, ...this.#gateways], this.#runnerPids, reservedBytes),
       basis,
       idleW: watts.idleW,
       maxW: watts.maxW,
@@ -301,6 +334,7 @@ function noAccountant({ db, log }: EnergyOptions): Energy {
     settling: () => ({}),
     meterHelper() {},
     watchRunners() {},
+    watchLatencies() {},
     beginOtherWork: () => () => {},
     describe: () => [meteringIsOff],
   };

@@ -2,7 +2,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   coefficients,
-  curve,
   floorPerUnit,
   headlineRur,
   perUnit,
@@ -53,7 +52,7 @@ describe('impact of a unit of work at a utilisation', () => {
         },
       ),
     );
-    expect(curve(c, 10).at(-1)?.gCo2ePerRequest).toBe(floorPerUnit(c, 10));
+    expect(perUnit(c, 1, 10)).toBe(floorPerUnit(c, 10));
   });
 
   it('saves (D/W)·b·(1/u1 − 1/u2): the difference of the totals of a demand', () => {

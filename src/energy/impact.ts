@@ -96,20 +96,15 @@ export function savingPerHour(
   return (demand / unitsPerHourAtFull) * b * (1 / u1 - 1 / u2);
 }
 
+/** On the curve: what a request causes, which falls with use, and what the whole supply causes, which rises. */
 export interface CurvePoint {
   utilisation: number;
   gCo2ePerRequest: number;
+  gCo2ePerHour: number;
 }
 
-const points = [0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1] as const;
-
-/** c(u) at fixed utilisations, for drawing. */
-export function curve(c: Coefficients, unitsPerHour: number): CurvePoint[] {
-  return points.map((utilisation) => ({
-    utilisation,
-    gCo2ePerRequest: perUnit(c, utilisation, unitsPerHour),
-  }));
-}
+/** Where a curve is told, for drawing. */
+export const curvePoints = [0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1] as const;
 
 function ratio(part: number, whole: number): number | null {
   return whole > 0 ? part / whole : null;

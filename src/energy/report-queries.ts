@@ -167,6 +167,8 @@ export async function readIntervals(db: Db, { sums: { plan } }: Reading) {
 
 export interface TenantUse {
   id: string;
+  /** Of that time; null: not known. */
+  name: string | null;
   cpuS: number;
   /** Clock hours in which it had requests. */
   hours: number;
@@ -174,10 +176,18 @@ export interface TenantUse {
 }
 
 export async function readTenants(db: Db, { sums, heads }: Reading): Promise<TenantUse[]> {
-  const tenants = new Map<string, { cpuS: number; hours: Set<number>; modelIds: Set<string> }>();
+  const tenants = new Map<
+    string,
+    { name: string | null; cpuS: number; hours: Set<number>; modelIds: Set<string> }
+  >();
   const tenantOf = (head: Head | undefined) => {
     if (!head || head.consumer_id === null || !isRequest(head.kind)) return undefined;
-    const known = tenants.get(head.consumer_id) ?? { cpuS: 0, hours: new Set(), modelIds: new Set() };
+    const known = tenants.get(head.consumer_id) ?? {
+      name: head.consumer,
+      cpuS: 0,
+      hours: new Set(),
+      modelIds: new Set(),
+    };
     tenants.set(head.consumer_id, known);
     return known;
   };
@@ -206,8 +216,9 @@ export async function readTenants(db: Db, { sums, heads }: Reading): Promise<Ten
     const hour = Math.floor((sums.plan.edges[index]?.fromMs ?? 0) / 3_600_000);
     for (const head of edge.keys()) tenantOf(heads.get(head))?.hours.add(hour);
   }
-  return [...tenants].map(([id, { cpuS, hours, modelIds }]) => ({
+  return [...tenants].map(([id, { name, cpuS, hours, modelIds }]) => ({
     id,
+    name,
     cpuS,
     hours: hours.size,
     modelIds: [...modelIds],

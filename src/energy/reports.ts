@@ -4,16 +4,12 @@ import type { Db } from '../storage/db.ts';
 import type { Basis } from './basis.ts';
 import { embodiedMemoryGrams, embodiedShare } from './embodied.ts';
 import type { Footprint } from './energy.ts';
-import {
-  type CurvePoint,
-  coefficients,
-  curve,
-  floorPerUnit,
-  headlineRur,
-  perUnit,
-  type Rur,
-  rur,
-} from './impact.ts';
+import type { ImpactFunctionSettings } from './impact-function.ts';
+import type { InstanceMemory } from './instance-memory.ts';
+import type { WatchedModel } from './latency.ts';
+import type { PowerCurve } from './meters/meter.ts';
+import { type OperatingReport, operatingReport } from './operating-report.ts';
+import type { Rebound } from './rebound.ts';
 import {
   checkGroups,
   type GroupBy,
@@ -36,11 +32,13 @@ import {
   type Scope,
   sumsOf,
 } from './report-queries.ts';
+import { readServingIntervals } from './serving-intervals.ts';
 import { type SharingReport, sharingReport } from './sharing-report.ts';
 import type { Head } from './store/heads.ts';
 import { Histogram } from './store/histogram.ts';
 import { inSnapshot } from './store/snapshot.ts';
 import { hourMs } from './store/tally.ts';
+import { type UseReport, useReport } from './use-report.ts';
 
 export interface ReportQuery {
   from: Date;
@@ -86,15 +84,12 @@ export interface ImpactReport {
     meterWh: number;
     residualRatio: number;
   };
-  rur: { headline: number | null; cpu: Rur; memory: Rur; weights: { cpu: number; memory: number } };
+  rur: UseReport;
   impact: {
     totalGCo2e: number;
     perRequestGCo2e: number | null;
     perRequestWh: number | null;
-    atFullUtilisationGCo2e: number | null;
-    curve: CurvePoint[];
-    operatingPoint: CurvePoint | null;
-  };
+  } & Omit<OperatingReport, 'unknown'>;
   sharing: SharingReport;
   groups: ReportGroup[];
   unknown: Record<string, string>;
@@ -117,6 +112,13 @@ export interface ReportHost {
   memoryOfModels: Readonly<Record<string, number>>;
   /** Is the energy per request to be trusted yet? By model id. */
   settling?: Readonly<Record<string, { settled: boolean }>>;
+  /** The operator's own f, and the curve that was measured of this host. */
+  impactFunction?: ImpactFunctionSettings;
+  calibrated?: PowerCurve | null;
+  latencies?: readonly WatchedModel[];
+  /** What an instance of this service holds; null or absent: it cannot be read here. */
+  instance?: InstanceMemory | null;
+  rebound?: Rebound;
 }
 
 /** W per GB of memory, Cloud Carbon Footprint (.000392 kWh per GB·h); only weighs memory against CPUs. */
@@ -172,36 +174,39 @@ async function reportOf(db: Db, given: ReportHost, query: ReportQuery): Promise<
     busyS > 0 ? (total.energyJ - total.idleShareJ) / busyS : (host.maxW - host.idleW) / host.cpuCount;
   const effectiveMaxW = host.idleW + joulesPerCpuS * host.cpuCount;
 
-  const cpu = rur({
-    used: intervals.cpuSUsed,
-    reserved: intervals.cpuSSupplied,
-    supplied: intervals.cpuSSupplied,
-  });
-  const memory = rur({
-    used: intervals.memoryUsed,
-    reserved: intervals.memoryReserved,
-    supplied: intervals.memorySupplied,
-  });
   const weights = resourceWeights(host);
-  const c = coefficients({
-    idleW: host.idleW,
-    maxW: effectiveMaxW,
-    pue: basis.pue.value,
-    intensity: basis.intensity.value,
-    embodiedGPerH,
-  });
-  const u = cpu.usedOverSupplied ?? 0;
+  const used = useReport(reading, intervals, weights, query.scope);
+  const u = used.cpu.usedOverSupplied ?? 0;
   const requests = platform.requests;
   const perHourAtFull = u > 0 && windowH > 0 ? requests / windowH / u : 0;
   const perRequestOf = query.scope === 'all' ? served : requestsOnly;
+  const operating = operatingReport({
+    server: {
+      idleW: host.idleW,
+      maxW: effectiveMaxW,
+      pue: basis.pue.value,
+      intensity: basis.intensity.value,
+      embodiedGPerH,
+    },
+    settings: host.impactFunction ?? null,
+    calibrated: host.calibrated ?? null,
+    latencies: host.latencies ?? [],
+    utilisation: u,
+    otherUse: intervals.cpuSSupplied > 0 ? intervals.cpuSOther / intervals.cpuSSupplied : 0,
+    perHourAtFull,
+  });
+  const { unknown: unknownOfCurve, ...onCurve } = operating;
   const each = (value: number) => (scoped.requests > 0 ? value / scoped.requests : null);
 
-  const unknown: Record<string, string> = { ...basis.water.unknown };
+  const unknown: Record<string, string> = {
+    ...basis.water.unknown,
+    ...unknownOfCurve,
+    'rur.accelerator': 'no meter tells how long accelerators are busy; what they draw is in the energy',
+  };
   if (scoped.requests === 0) {
     unknown.perRequestGCo2e = 'there was no request in this window';
     unknown.perRequestWh = 'there was no request in this window';
   }
-  if (perHourAtFull === 0) unknown.operatingPoint = 'no request was computed in this window';
   if (intervals.count === 0) unknown.rur = 'nothing was metered in this window';
   if (percentiles === null)
     unknown.whPerRequest =
@@ -248,23 +253,12 @@ async function reportOf(db: Db, given: ReportHost, query: ReportQuery): Promise<
       energyWh: intervals.energyJ / 3600,
     },
     split: splitOf(reading, intervals.energyJ),
-    rur: {
-      headline: headlineRur([
-        { rur: cpu.usedOverSupplied, weight: weights.cpu },
-        { rur: memory.usedOverSupplied, weight: weights.memory },
-      ]),
-      cpu,
-      memory,
-      weights,
-    },
+    rur: used,
     impact: {
       totalGCo2e: own.carbonG + own.embodiedG,
       perRequestGCo2e: each(perRequestOf.carbonG + perRequestOf.embodiedG),
       perRequestWh: each(perRequestOf.energyJ / 3600),
-      atFullUtilisationGCo2e: perHourAtFull > 0 ? floorPerUnit(c, perHourAtFull) : null,
-      curve: perHourAtFull > 0 ? curve(c, perHourAtFull) : [],
-      operatingPoint:
-        perHourAtFull > 0 ? { utilisation: u, gCo2ePerRequest: perUnit(c, u, perHourAtFull) } : null,
+      ...onCurve,
     },
     sharing: sharingReport({
       host,
@@ -277,6 +271,8 @@ async function reportOf(db: Db, given: ReportHost, query: ReportQuery): Promise<
         dynamicWh: (served.energyJ - served.idleShareJ) / 3600,
         embodiedG: served.embodiedG,
       },
+      servingCpuS: served.cpuS,
+      intervals: await readServingIntervals(db, reading.window),
     }),
     groups,
     unknown,

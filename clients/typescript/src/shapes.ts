@@ -498,6 +498,10 @@ export interface Baseline {
   energyWh: Figure;
   savingGCo2e: Figure;
   savingPercent: Figure;
+  low: Figure;
+  high: Figure;
+  distinguishable: boolean;
+  decomposition: SavingByCause;
 }
 
 /** RUR of one resource; the product of the last two is the first. */
@@ -505,6 +509,29 @@ export interface Utilisation {
   usedOverSupplied: Figure;
   usedOverReserved: Figure;
   reservedOverSupplied: Figure;
+}
+
+export interface CurvePoint {
+  utilisation: number;
+  gCo2ePerRequest: number;
+  /** Of the whole supply: it rises with use. */
+  gCo2ePerHour: number;
+}
+
+/** The middle, and where the truth is believed to be in 90 of 100 cases. */
+export interface Range {
+  value: number;
+  low: number;
+  high: number;
+}
+
+/** Grams saved by each cause; they sum to the saving. */
+export interface SavingByCause {
+  utilisationGCo2e: number;
+  batchingGCo2e: number;
+  pueGCo2e: number;
+  gridGCo2e: number;
+  embodiedGCo2e: number;
 }
 
 export interface ImpactReport {
@@ -546,15 +573,37 @@ export interface ImpactReport {
     headline: Figure;
     cpu: Utilisation;
     memory: Utilisation;
+    /** Null: no meter tells how long accelerators are busy. */
+    accelerator: Utilisation | null;
     weights: { cpu: number; memory: number };
+    /** Without what failed or was left by its caller. */
+    goodput: { usedOverSupplied: Figure; partOfUsed: Figure };
+    nodes: { node: string; headline: Figure; cpu: Utilisation; memory: Utilisation }[];
+    models: { model: string; cpu: Utilisation; memory: Utilisation; goodputOverSupplied: Figure }[];
+    tenants: { tenant: string; cpuOverSupplied: Figure; goodputOverSupplied: Figure; partOfUsed: Figure }[];
   };
   impact: {
     totalGCo2e: Figure;
     perRequestGCo2e: Figure;
     perRequestWh: Figure;
     atFullUtilisationGCo2e: Figure;
-    curve: { utilisation: number; gCo2ePerRequest: Figure }[];
-    operatingPoint: { utilisation: number; gCo2ePerRequest: Figure } | null;
+    /** f(RUR), as it is in use. */
+    function: { kind: string; formula: string };
+    curve: CurvePoint[];
+    operatingPoint: CurvePoint | null;
+    /** The least of f, whatever latency says. */
+    best: CurvePoint | null;
+    /** The best use that keeps every latency objective. */
+    sloSafe:
+      | (CurvePoint & {
+          mostUtilisation: number;
+          model: string;
+          objectiveMs: number;
+          p95Ms: number;
+          method: string;
+          savingGCo2ePerHour: number;
+        })
+      | null;
   };
   sharing: {
     headlineBaseline: string;
@@ -563,7 +612,11 @@ export interface ImpactReport {
     low: Figure;
     high: Figure;
     distinguishable: boolean;
-    shared: { carbonGCo2e: Figure; energyWh: Figure };
+    decomposition: SavingByCause;
+    shared: { carbonGCo2e: Figure; energyWh: Figure; cpuSeconds: Figure; memoryBytes: Figure };
+    /** What an own instance for each organisation, always on, would use. */
+    own: { instances: number; cpuSeconds: Range; energyWh: Range; memoryBytes: Range | null };
+    rebound: { assumedPart: number; breakEvenPart: Figure };
     baselines: Baseline[];
     tenants: number;
     assumptions: string[];

@@ -4,6 +4,7 @@ import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fasti
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import type { Datasets } from '../../datasets/datasets.ts';
 import type { Energy } from '../../energy/create.ts';
+import type { Exports } from '../../energy/exports/exports.ts';
 import type { Receipts } from '../../energy/receipts/receipts.ts';
 import type { Explainer } from '../../explain/explain.ts';
 import type { PlatformGate } from '../../gate/gate.ts';
@@ -55,6 +56,7 @@ export interface House {
   evaluations: Pick<Evaluations, 'evaluate' | 'list' | 'passedGate'>;
   explainer: Pick<Explainer, 'explain' | 'sourcesOf'>;
   energy: Pick<Energy, 'report' | 'live' | 'grid' | 'books'>;
+  exports: Pick<Exports, 'sci' | 'manifest' | 'card' | 'statement'>;
   receipts: Pick<Receipts, 'ofEntry' | 'publicKeys' | 'rotate'>;
   /** Reads an artifact, decrypted and verified. */
   artifacts: { read(organisationId: string, sha256: string): Promise<Uint8Array> };

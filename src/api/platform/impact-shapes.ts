@@ -18,7 +18,21 @@ const percentiles = z
   .nullable()
   .describe('of single inferences, to 1 %');
 
-const curvePoint = z.object({ utilisation: z.number(), gCo2ePerRequest: z.number() });
+const curvePoint = z.object({
+  utilisation: z.number(),
+  gCo2ePerRequest: z.number(),
+  gCo2ePerHour: z.number().describe('of the whole supply: it rises with use'),
+});
+const range = z.object({ value: z.number(), low: z.number(), high: z.number() });
+const byCause = z
+  .object({
+    utilisationGCo2e: z.number(),
+    batchingGCo2e: z.number(),
+    pueGCo2e: z.number(),
+    gridGCo2e: z.number(),
+    embodiedGCo2e: z.number(),
+  })
+  .describe('what the saving comes from; the parts sum to it');
 
 export const impactReportSchema = z.object({
   from: z.string(),
@@ -58,15 +72,44 @@ export const impactReportSchema = z.object({
     headline: figure,
     cpu: utilisation,
     memory: utilisation,
+    accelerator: utilisation.nullable(),
     weights: z.object({ cpu: z.number(), memory: z.number() }),
+    goodput: z
+      .object({ usedOverSupplied: figure, partOfUsed: figure })
+      .describe('without what failed or was left by its caller'),
+    nodes: z.array(z.object({ node: z.string(), headline: figure, cpu: utilisation, memory: utilisation })),
+    models: z.array(
+      z.object({ model: z.string(), cpu: utilisation, memory: utilisation, goodputOverSupplied: figure }),
+    ),
+    tenants: z.array(
+      z.object({
+        tenant: z.string(),
+        cpuOverSupplied: figure,
+        goodputOverSupplied: figure,
+        partOfUsed: figure,
+      }),
+    ),
   }),
   impact: z.object({
     totalGCo2e: figure,
     perRequestGCo2e: figure,
     perRequestWh: figure,
+    function: z.object({ kind: z.string(), formula: z.string() }).describe('f(RUR)'),
     atFullUtilisationGCo2e: figure,
     curve: z.array(curvePoint),
     operatingPoint: curvePoint.nullable().describe('where the platform is on the curve'),
+    best: curvePoint.nullable().describe('the least of f, whatever latency says'),
+    sloSafe: curvePoint
+      .extend({
+        mostUtilisation: z.number(),
+        model: z.string(),
+        objectiveMs: z.number(),
+        p95Ms: z.number(),
+        method: z.string(),
+        savingGCo2ePerHour: z.number(),
+      })
+      .nullable()
+      .describe('the best use that keeps every latency objective'),
   }),
   sharing: z.object({
     headlineBaseline: z.string(),
@@ -75,7 +118,17 @@ export const impactReportSchema = z.object({
     low: figure,
     high: figure,
     distinguishable: z.boolean(),
-    shared: z.object({ carbonGCo2e: figure, energyWh: figure }),
+    decomposition: byCause,
+    shared: z.object({ carbonGCo2e: figure, energyWh: figure, cpuSeconds: figure, memoryBytes: figure }),
+    own: z
+      .object({
+        instances: z.int(),
+        cpuSeconds: range,
+        energyWh: range,
+        memoryBytes: range.nullable(),
+      })
+      .describe('what an own instance for each organisation, always on, would use'),
+    rebound: z.object({ assumedPart: z.number(), breakEvenPart: figure }),
     baselines: z.array(
       z.object({
         id: z.string(),
@@ -85,6 +138,10 @@ export const impactReportSchema = z.object({
         energyWh: figure,
         savingGCo2e: figure,
         savingPercent: figure,
+        low: figure,
+        high: figure,
+        distinguishable: z.boolean(),
+        decomposition: byCause,
       }),
     ),
     tenants: z.int(),

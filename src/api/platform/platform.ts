@@ -5,12 +5,14 @@
  * In: JSON and files. Out: JSON, problem details (RFC 9457). Promise: unknown fields are refused by name.
  */
 import type { FastifyInstance } from 'fastify';
+import { cardRoutes } from './cards.ts';
 import { consolidationRoutes } from './consolidation.ts';
 import { datasetRoutes } from './datasets.ts';
 import { deploymentRoutes } from './deployments.ts';
 import { evaluationRoutes } from './evaluations.ts';
 import { eventRoutes } from './events.ts';
 import { explainRoutes } from './explain.ts';
+import { exportRoutes } from './exports.ts';
 import { grantRoutes } from './grants.ts';
 import { gridRoutes } from './grid.ts';
 import type { House, PlatformApp } from './house.ts';
@@ -24,6 +26,7 @@ import { organisationRoutes } from './organisations.ts';
 import { receiptKeyRoutes, receiptRoutes } from './receipts.ts';
 import { regionRoutes } from './regions.ts';
 import { serverRoutes } from './server.ts';
+import { statementRoutes } from './statements.ts';
 import { versionRoutes } from './versions.ts';
 
 export type { House } from './house.ts';
@@ -46,6 +49,9 @@ export async function platformRoutes(app: FastifyInstance, house: House): Promis
       explainRoutes(routes, house);
       impactRoutes(routes, house);
       ledgerRoutes(routes, house);
+      cardRoutes(routes, house);
+      statementRoutes(routes, house);
+      exportRoutes(routes, house);
       gridRoutes(routes, house);
       receiptRoutes(routes, house);
       serverRoutes(routes, house);

@@ -79,7 +79,9 @@ describe('a manifest', () => {
 
   it('refuses a window with too many parts', async () => {
     const long = { fromMs: window.fromMs, toMs: window.fromMs + 1001 * 3_600_000 };
-    await expect(month.exports.manifest(long, 'hour', 'all', 'platform')).rejects.toThrow('more than 1000 parts');
+    await expect(month.exports.manifest(long, 'hour', 'all', 'platform')).rejects.toThrow(
+      'more than 1000 parts',
+    );
   });
 });
 

@@ -7,6 +7,7 @@ import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { configSchema } from '../../../config.ts';
 import { Datasets } from '../../../datasets/datasets.ts';
+import { testExports } from '../../../energy/exports/testing/month.ts';
 import { impactJson, unmetered } from '../../../energy/footprint.ts';
 import { openGridSignal } from '../../../energy/grid/open.ts';
 import { LedgerReader } from '../../../energy/ledger-reader.ts';
@@ -19,8 +20,8 @@ import { Registry } from '../../../models/registry.ts';
 import { AliasMoves } from '../../../serve/alias-moves.ts';
 import { Consolidation } from '../../../serve/consolidation.ts';
 import type { Deployment } from '../../../serve/deployments.ts';
-import type { ServedVersion } from '../../../serve/serve.ts';
 import { Regions, regionsSettings } from '../../../serve/regions.ts';
+import type { ServedVersion } from '../../../serve/serve.ts';
 import { defaultSettings, effectiveSettings } from '../../../serve/settings.ts';
 import { createHttp, type Http } from '../../http.ts';
 import type { House } from '../house.ts';
@@ -211,6 +212,7 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
       grid: () => grid,
       books: new LedgerReader(db, async () => {}),
     },
+    exports: testExports(db),
     receipts: {
       ofEntry: async () => {
         throw new CommonwattError('NOT_FOUND', 'nothing is booked in this test');

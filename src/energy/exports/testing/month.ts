@@ -24,6 +24,9 @@ export const hourMs = 3_600_000;
 export const window = { fromMs: startMs, toMs: startMs + 48 * hourMs };
 export const job = { id: 'job1', startedMs: startMs + 2 * hourMs, finishedMs: startMs + 3 * hourMs };
 
+const size = { cpuCount: 4, memoryBytes: 8e9 };
+const { energy } = configSchema.parse({ energy: { zone: 'DEU', pue: 1.4, idleW: 10, maxW: 50 } });
+
 export interface Month {
   db: Db;
   basis: Basis;
@@ -36,8 +39,7 @@ const gPerKwhAt = (ms: number) => 300 - 200 * Math.cos((Math.floor(ms / hourMs) 
 
 export async function makeMonth(given?: Db, now = new Date(startMs + 60 * hourMs)): Promise<Month> {
   const db = given ?? (await openDatabase(join(mkdtempSync(join(tmpdir(), 'month-')), 'db')));
-  const { energy } = configSchema.parse({ energy: { zone: 'DEU', pue: 1.4, idleW: 10, maxW: 50 } });
-  const basis = await readBasis(energy, { cpuCount: 4, memoryBytes: 8e9 });
+  const basis = await readBasis(energy, size);
   const grid: GridSignal = {
     zone: 'DEU',
     over: (fromMs) => ({ ...basis.intensity, value: gPerKwhAt(fromMs), source: 'test', atMs: fromMs }),
@@ -62,12 +64,27 @@ export async function makeMonth(given?: Db, now = new Date(startMs + 60 * hourMs
       booked.push({ row, entries: attribution.entries });
     }
   }
+  return { db, basis, exports: exportsOf(db, basis, now), booked };
+}
+
+/** Over books of the test's own. */
+export function testExports(db: Db): Exports {
+  const basis = readBasis(energy, size);
+  const of = (basis: Basis) => exportsOf(db, basis, new Date());
+  return {
+    sci: async (...given) => of(await basis).sci(...given),
+    manifest: async (...given) => of(await basis).manifest(...given),
+    card: async (...given) => of(await basis).card(...given),
+    statement: async (...given) => of(await basis).statement(...given),
+  } satisfies Pick<Exports, keyof Exports> as Exports;
+}
+
+function exportsOf(db: Db, basis: Basis, now: Date): Exports {
   const host: ReportHost = {
     basis,
     idleW: 10,
     maxW: 50,
-    cpuCount: 4,
-    memoryBytes: 8e9,
+    ...size,
     uncertainty: 0.37,
     quality: 'estimated',
     method: 'cpu-time',
@@ -75,7 +92,7 @@ export async function makeMonth(given?: Db, now = new Date(startMs + 60 * hourMs
     memoryOfModels: { m1: 1e9 },
     settling: { m1: { settled: true } },
   };
-  const exports = new Exports({
+  return new Exports({
     db,
     energy: {
       settle: async () => {},
@@ -85,7 +102,6 @@ export async function makeMonth(given?: Db, now = new Date(startMs + 60 * hourMs
     },
     now: () => now,
   });
-  return { db, basis, exports, booked };
 }
 
 /** Ten minutes; requests by day, a training from the second hour on, nothing but standing ready at night. */
