@@ -44,6 +44,20 @@ describe('an artifact', () => {
     expect((await artifacts.read('acme', sha256)).equals(Buffer.concat(parts))).toBe(true);
   });
 
+  it('that is removed is gone, bytes and record, for its own organisation alone', async () => {
+    await artifacts.put('acme', model, 1000);
+    await artifacts.put('globex', model, 1000);
+    await artifacts.remove('acme', modelSha);
+    await artifacts.remove('acme', modelSha);
+    await expect(artifacts.read('acme', modelSha)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    expect(await artifacts.read('globex', modelSha)).toEqual(model);
+    expect(await db.selectFrom('artifacts').select('organisation_id').execute()).toEqual([
+      { organisation_id: 'globex' },
+    ]);
+    // No bytes stay behind for the next start to find.
+    expect(await artifacts.removeOrphans()).toBe(0);
+  });
+
   it('may be empty', async () => {
     const { sha256 } = await artifacts.put('acme', Buffer.alloc(0), 10);
     expect(await artifacts.read('acme', sha256)).toEqual(Buffer.alloc(0));

@@ -95,6 +95,10 @@ describe('the page, for a caller of another organisation', () => {
       await page.getByRole('button', { name: 'Explain' }).click();
       await expectExplanation(page);
       await page.locator('.point').waitFor();
+      const impact = page.locator('section[aria-labelledby="impact-title"]');
+      await impact.getByRole('rowheader', { name: 'Reserved, not used' }).waitFor();
+      expect(await impact.getByRole('region', { name: 'By model' }).textContent()).toMatch(/acme\/digits/);
+      expect(await page.getByTestId('grid').textContent()).toMatch(/^\d+\sgCO₂e\/kWh in .+life-cycle/);
       await page.screenshot({ path: `${results}page.png`, fullPage: true });
     });
   });

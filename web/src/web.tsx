@@ -59,11 +59,12 @@ function SignedIn(props: { apiKey: string; onSignIn: (key: string) => void; onSi
 function Sections({ server, who }: { server: Server; who: Whoami }) {
   const models = usePolled(server.models, 15_000);
   const report = usePolled(server.impact, 3_000);
+  const grid = usePolled(server.grid, 60_000);
   return (
     <>
       <LiveSection server={server} report={report} />
       <PlaygroundSection server={server} models={models} organisation={who.organisation} />
-      <ImpactSection report={report} />
+      <ImpactSection report={report} grid={grid} />
       <DeploymentsSection server={server} who={who} onChange={models.reload} />
       <ModelsSection models={models} />
     </>

@@ -1,12 +1,15 @@
 import { percent, quantity, shareOf, times, whole } from '../format.ts';
 import { plottedCurve, pointAt } from '../marks/curve-points.ts';
 import { ImpactCurve } from '../marks/impact-curve.tsx';
-import type { ImpactReport } from '../server/shapes.ts';
+import type { GridState, ImpactReport } from '../server/shapes.ts';
 import type { Polled } from '../use-polled.ts';
+import { Bases, Groups } from './bases.tsx';
+import { Grid } from './grid.tsx';
 import { QualityBadge } from './quality-badge.tsx';
 import { Sharing } from './sharing.tsx';
 
-export function ImpactSection({ report }: { report: Polled<ImpactReport> }) {
+export function ImpactSection(props: { report: Polled<ImpactReport>; grid: Polled<GridState> }) {
+  const { report, grid } = props;
   const data = report.data;
   return (
     <section className="card" aria-labelledby="impact-title">
@@ -27,8 +30,13 @@ export function ImpactSection({ report }: { report: Polled<ImpactReport> }) {
             <p className="quiet">{curveText(data)}</p>
             <Split split={data.split} />
             <Avoided avoided={data.avoided} />
+            <Grid grid={grid} />
           </div>
-          <Sharing sharing={data.sharing} />
+          <div>
+            <Sharing sharing={data.sharing} />
+            <Bases consumption={data.consumption} unknown={data.unknown} />
+            <Groups groups={data.groups} />
+          </div>
           {data.notes.length > 0 && (
             <details className="notes">
               <summary>Notes to these figures</summary>

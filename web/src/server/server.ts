@@ -9,6 +9,7 @@ import type {
   Deployment,
   DeploymentSettings,
   Explanation,
+  GridState,
   ImpactReport,
   InferAnswer,
   LiveEvent,
@@ -28,6 +29,7 @@ export interface Server {
   serve(version: string): Promise<Deployment>;
   changeSettings(id: string, settings: Partial<DeploymentSettings>): Promise<Deployment>;
   stopServing(id: string): Promise<void>;
+  grid(signal?: AbortSignal): Promise<GridState>;
   impact(signal?: AbortSignal): Promise<ImpactReport>;
   /** Live figures until the signal is used or the connection ends. */
   liveEvents(signal: AbortSignal): AsyncGenerator<LiveEvent>;
@@ -79,6 +81,7 @@ export function connect(apiKey: string): Server {
     stopServing: async (id) => {
       await call(`/api/v1/deployments/${encodeURIComponent(id)}`, { method: 'DELETE' });
     },
+    grid: (signal) => get<GridState>('/api/v1/grid?hours=24', signal),
     impact: (signal) => get<ImpactReport>('/api/v1/impact', signal),
     async *liveEvents(signal) {
       const { body } = await call('/api/v1/events', { signal, headers: { accept: 'text/event-stream' } });

@@ -123,6 +123,28 @@ export interface RurOfResource {
   reservedOverSupplied: number | null;
 }
 
+export interface Burden {
+  energyWh: number | null;
+  carbonGCo2e: number | null;
+  embodiedGCo2e: number | null;
+}
+
+export interface GridState {
+  current: {
+    gPerKwh: number;
+    zone: string;
+    kind: 'average' | 'marginal';
+    scope: 'life-cycle' | 'direct';
+    estimated: boolean;
+    stale: boolean;
+    source: string;
+    at: string | null;
+    /** Why it is not a value of the first source; null: it is. */
+    instead: string | null;
+  };
+  forecast: { start: string; end: string; gPerKwh: number }[];
+}
+
 export interface ImpactReport {
   from: string;
   to: string;
@@ -137,6 +159,9 @@ export interface ImpactReport {
     embodiedGCo2e: number | null;
     requests: number;
     jobs: number;
+    /** What was reserved, and what of it was not used; null: data from before it was told. */
+    allocated: Burden | null;
+    waste: Burden | null;
   };
   /** Spared by using answers again: estimated, in no sum of what was used. */
   avoided: { requests: number; energyWh: number | null; carbonGCo2e: number | null; quality: Quality };
@@ -169,6 +194,13 @@ export interface ImpactReport {
     baselines: Baseline[];
     assumptions: string[];
   };
+  groups: {
+    key: string;
+    requests: number;
+    energyWh: number | null;
+    whPerRequest: { p50: number | null; p90: number | null; p99: number | null } | null;
+    settled: boolean | null;
+  }[];
   unknown: Record<string, string>;
   notes: string[];
 }
