@@ -7,9 +7,12 @@
  */
 import type { AcceleratorUse } from './attribution.ts';
 import type { MeterReading, MeterSample } from './meters/meter.ts';
+import { joules } from './units.ts';
 
 /** 1 MW: a whole row of racks. Tighter bounds are each meter's own. */
 const mostW = 1e6;
+/** No meter resolves a nanojoule; parts of such figures would be beyond what floating point can add up. */
+const leastJ = 1e-9;
 /** Counters are sampled one after another: so much of the CPUs' time they may be ahead of the clock, and so many s. */
 const samplingPart = 1.5;
 const samplingS = 0.1;
@@ -26,7 +29,7 @@ export function plausibleReading(reading: MeterReading, durationS: number): Mete
   if (energyJ < 0) return { missing: `the meter told ${energyJ} J: its counter went backwards` };
   if (energyJ > mostW * durationS)
     return { missing: `the meter told ${Math.round(energyJ / durationS)} W, more than any host draws` };
-  return reading;
+  return energyJ < leastJ ? { ...reading, energyJ: joules(0) } : reading;
 }
 
 /** Their part of the host's energy, bounded by it. */
@@ -39,7 +42,7 @@ export function plausibleAccelerator({ energyJ, acceleratorJ, acceleratorIdleW }
     return { notes: [`accelerators told ${acceleratorJ} J: not split off`] };
   return {
     accelerator: {
-      energyJ: Math.min(acceleratorJ, energyJ),
+      energyJ: acceleratorJ < leastJ ? 0 : Math.min(acceleratorJ, energyJ),
       idleW: positive(acceleratorIdleW ?? 0),
       runnerPids: [],
     },
