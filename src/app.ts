@@ -26,6 +26,7 @@ import { receiptWrappingKeys } from './energy/receipts/keys.ts';
 import { Receipts } from './energy/receipts/receipts.ts';
 import { Explainer } from './explain/explain.ts';
 import { recordAudit } from './gate/audit.ts';
+import { Budgets } from './gate/budgets/budgets.ts';
 import { createGate, type PlatformGate } from './gate/gate.ts';
 import { Identity } from './gate/identity.ts';
 import { batchHandler } from './jobs/batch.ts';
@@ -126,9 +127,11 @@ async function build(
   let gate: PlatformGate | undefined;
   const changed = () => gate?.policyChanged();
   const grants = new Grants({ db, changed });
+  const budgets = await Budgets.open({ db, changed, forget: (id) => gate?.limits.forget(id) });
   gate = createGate({
     db,
     grants,
+    budgets: budgets.limits,
     usage: energy,
   });
   const identity = new Identity({ db, changed });
@@ -270,6 +273,7 @@ async function build(
   const house = {
     gate,
     identity,
+    budgets,
     grants,
     registry,
     datasets,

@@ -130,6 +130,13 @@ it('the heat map has a row of cells for each ten inputs, and nothing is dark', (
 });
 
 it('the report shows a loss as a loss, names its baseline, and gives the reason of what is unknown', () => {
+  const decomposition = {
+    utilisationGCo2e: -1.5,
+    batchingGCo2e: 0,
+    pueGCo2e: 0,
+    gridGCo2e: 0,
+    embodiedGCo2e: 0,
+  };
   const utilisation = { usedOverSupplied: 0.1, usedOverReserved: null, reservedOverSupplied: null };
   const report: ImpactReport = {
     from: '2026-11-24T00:00:00Z',
@@ -163,14 +170,27 @@ it('the report shows a loss as a loss, names its baseline, and gives the reason 
       meterWh: 4,
       residualRatio: 0,
     },
-    rur: { headline: 0.1, cpu: utilisation, memory: utilisation, weights: { cpu: 0.9, memory: 0.1 } },
+    rur: {
+      headline: 0.1,
+      cpu: utilisation,
+      memory: utilisation,
+      accelerator: null,
+      weights: { cpu: 0.9, memory: 0.1 },
+      goodput: { usedOverSupplied: 0.1, partOfUsed: 1 },
+      nodes: [],
+      models: [],
+      tenants: [],
+    },
     impact: {
       totalGCo2e: 2,
       perRequestGCo2e: 0.6,
       perRequestWh: 1.3,
+      function: { kind: 'straight line', formula: 'a + b/u' },
+      best: null,
+      sloSafe: null,
       atFullUtilisationGCo2e: 0.1,
       curve: [],
-      operatingPoint: { utilisation: 0.1, gCo2ePerRequest: 0.8 },
+      operatingPoint: { utilisation: 0.1, gCo2ePerRequest: 0.8, gCo2ePerHour: 1 },
     },
     sharing: {
       headlineBaseline: 'B3',
@@ -179,7 +199,15 @@ it('the report shows a loss as a loss, names its baseline, and gives the reason 
       low: -400,
       high: -200,
       distinguishable: true,
-      shared: { carbonGCo2e: 2, energyWh: 4 },
+      decomposition,
+      shared: { carbonGCo2e: 2, energyWh: 4, cpuSeconds: 10, memoryBytes: null },
+      own: {
+        instances: 2,
+        cpuSeconds: { value: 20, low: 10, high: 40 },
+        energyWh: { value: 8, low: 4, high: 16 },
+        memoryBytes: null,
+      },
+      rebound: { assumedPart: 0, breakEvenPart: null },
       baselines: [
         {
           id: 'B3',
@@ -189,6 +217,10 @@ it('the report shows a loss as a loss, names its baseline, and gives the reason 
           energyWh: 1,
           savingGCo2e: -1.5,
           savingPercent: -300,
+          low: -400,
+          high: -200,
+          distinguishable: true,
+          decomposition,
         },
       ],
       tenants: 2,

@@ -69,7 +69,7 @@ export function p95Of(counts: readonly number[], boundsS: readonly number[]): nu
 }
 
 /** A model's latencies since the start, as the serve room keeps them. */
-export interface LatencyReading {
+interface LatencyReading {
   model: string;
   /** p95 that its deployment promises; null: none. */
   objectiveMs: number | null;

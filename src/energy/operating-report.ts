@@ -24,7 +24,7 @@ export interface OperatingInput {
   perHourAtFull: number;
 }
 
-export interface SafePoint extends CurvePoint {
+interface SafePoint extends CurvePoint {
   /** Up to here every objective is kept; the best use may lie below. */
   mostUtilisation: number;
   /** The model whose objective is reached first. */

@@ -20,14 +20,14 @@ import type { TenantUse } from './report-queries.ts';
 import type { ReportHost } from './reports.ts';
 
 /** The middle, and where the truth is believed to be in 90 of 100 cases. */
-export interface Range {
+interface Range {
   value: number;
   low: number;
   high: number;
 }
 
 /** Grams saved by each cause; they sum to the saving. */
-export type SavingByCause = Record<`${keyof Decomposition}GCo2e`, number>;
+type SavingByCause = Record<`${keyof Decomposition}GCo2e`, number>;
 
 export interface SharingReport {
   headlineBaseline: BaselineId;

@@ -31,7 +31,7 @@ export interface UseReport {
   }[];
 }
 
-export interface ModelUseRow {
+interface ModelUseRow {
   model: string;
   cpu: Rur;
   memory: Rur;

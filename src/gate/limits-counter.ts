@@ -33,7 +33,7 @@ export class Tally {
   }
 }
 
-export function ofUse({ head: { use } }: Use) {
+function ofUse({ head: { use } }: Use) {
   return { modelId: use?.modelId ?? null, ownerId: use?.owner.organisationId ?? null };
 }
 

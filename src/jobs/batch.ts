@@ -43,20 +43,20 @@ export const batchConfigSchema = z
     error: 'only a data set has splits',
   });
 
-export type BatchConfig = z.infer<typeof batchConfigSchema>;
+type BatchConfig = z.infer<typeof batchConfigSchema>;
 
 /** As kept with the job: the version is fixed when it is asked for. */
 interface Pinned extends BatchConfig {
   version: number;
 }
 
-export interface BatchProgress {
+interface BatchProgress {
   rows: number;
   ofRows: number;
   energyWh: number | null;
 }
 
-export interface BatchResult {
+interface BatchResult {
   artifactSha256: string;
   sizeBytes: number;
   rows: number;

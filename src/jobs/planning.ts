@@ -32,7 +32,7 @@ export interface Wish {
  * cleanest: of the hours that are known; flat: no hour is better than now; no forecast: none reaches as far as the job
  * would run; deadline: there is no time to wait.
  */
-export type Why = 'cleanest' | 'flat' | 'no forecast' | 'deadline';
+type Why = 'cleanest' | 'flat' | 'no forecast' | 'deadline';
 
 export interface Plan {
   why: Why;

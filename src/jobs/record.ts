@@ -42,7 +42,7 @@ export interface JobRecord {
 }
 
 /** What was asked, what is planned, what was. Times are ISO 8601. */
-export interface JobSchedule {
+interface JobSchedule {
   deadline: string;
   interruptible: boolean;
   minRunS: number;

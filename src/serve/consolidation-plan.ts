@@ -53,7 +53,7 @@ export interface ConsolidationPlan {
   after: Shape;
 }
 
-export interface Shape {
+interface Shape {
   runners: number;
   copies: number;
   reservedBytes: number;

@@ -26,7 +26,7 @@ export const regionsSettings = z.strictObject({
   gPerKwhPerMs: z.number().min(0).default(0),
 });
 
-export type RegionsSettings = z.infer<typeof regionsSettings>;
+type RegionsSettings = z.infer<typeof regionsSettings>;
 
 export interface RegionsParts {
   settings: RegionsSettings;

@@ -6,7 +6,7 @@ export type ConsolidationStep =
   | { kind: 'replicas' | 'threads' | 'maxBatchSize'; id: string; name: string; from: number; to: number }
   | { kind: 'runners'; from: number; to: number };
 
-export interface ConsolidationShape {
+interface ConsolidationShape {
   runners: number;
   copies: number;
   reservedBytes: number;

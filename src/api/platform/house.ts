@@ -7,6 +7,7 @@ import type { Energy } from '../../energy/create.ts';
 import type { Exports } from '../../energy/exports/exports.ts';
 import type { Receipts } from '../../energy/receipts/receipts.ts';
 import type { Explainer } from '../../explain/explain.ts';
+import type { Budgets } from '../../gate/budgets/budgets.ts';
 import type { PlatformGate } from '../../gate/gate.ts';
 import type { Identity } from '../../gate/identity.ts';
 import type { Jobs } from '../../jobs/jobs.ts';
@@ -31,6 +32,7 @@ export interface House {
     | 'createKey'
     | 'revokeKey'
   >;
+  budgets: Pick<Budgets, 'list' | 'get' | 'set' | 'change' | 'remove' | 'limitOf'>;
   grants: Pick<Grants, 'create' | 'list' | 'listFor' | 'revoke'>;
   registry: Pick<
     Registry,

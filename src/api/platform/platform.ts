@@ -5,6 +5,7 @@
  * In: JSON and files. Out: JSON, problem details (RFC 9457). Promise: unknown fields are refused by name.
  */
 import type { FastifyInstance } from 'fastify';
+import { budgetRoutes } from './budgets.ts';
 import { cardRoutes } from './cards.ts';
 import { consolidationRoutes } from './consolidation.ts';
 import { datasetRoutes } from './datasets.ts';
@@ -43,6 +44,7 @@ export async function platformRoutes(app: FastifyInstance, house: House): Promis
       versionRoutes(routes, house);
       deploymentRoutes(routes, house);
       grantRoutes(routes, house);
+      budgetRoutes(routes, house);
       datasetRoutes(routes, house);
       jobRoutes(routes, house);
       evaluationRoutes(routes, house);

@@ -1,4 +1,5 @@
 /** A small platform in a temp folder for tests: real SQLite, real identity, grants and gate, a clock of one's own. */
+
 import { randomUUID } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -6,6 +7,7 @@ import { join } from 'node:path';
 import { Grants } from '../../models/grants.ts';
 import type { ModelRecord } from '../../models/models.ts';
 import { type Db, openDatabase } from '../../storage/db.ts';
+import { Budgets } from '../budgets/budgets.ts';
 import { createGate, type PlatformGate, type Principal } from '../gate.ts';
 import { Identity } from '../identity.ts';
 import { usageOf } from './usage.ts';
@@ -17,6 +19,7 @@ export interface TestPlatform {
   gate: PlatformGate;
   /** Another gate over the same database that remembers nothing yet. */
   freshGate(): PlatformGate;
+  budgets: Budgets;
   clock: { ms: number };
   /** Requests that the ledger already holds, by grant. */
   booked: Map<string, number>;
@@ -37,10 +40,12 @@ export async function testPlatform(): Promise<TestPlatform> {
   const changed = () => gate.policyChanged();
   const identity = new Identity({ db, changed, now });
   const grants = new Grants({ db, changed, now });
+  const budgets = await Budgets.open({ db, changed, forget: (id) => gate.limits.forget(id), now });
   const freshGate = () =>
     createGate({
       db,
       grants,
+      budgets: budgets.limits,
       usage: usageOf(({ grantId = '' }) => booked.get(grantId) ?? 0),
       now: () => clock.ms,
     });
@@ -52,6 +57,7 @@ export async function testPlatform(): Promise<TestPlatform> {
     db,
     identity,
     grants,
+    budgets,
     gate,
     freshGate,
     clock,

@@ -130,6 +130,7 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
   const house: House = {
     gate: platform.gate,
     identity: platform.identity,
+    budgets: platform.budgets,
     grants: platform.grants,
     registry,
     datasets,

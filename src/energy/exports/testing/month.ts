@@ -18,9 +18,9 @@ import { Exports } from '../exports.ts';
 
 export const acme: Party = { organisationId: 'o1', organisation: 'acme' };
 export const globex: Party = { organisationId: 'o2', organisation: 'globex' };
-export const digits: ModelUse = { modelId: 'm1', model: 'acme/digits', version: 1, owner: acme };
+const digits: ModelUse = { modelId: 'm1', model: 'acme/digits', version: 1, owner: acme };
 export const startMs = Date.UTC(2030, 0, 30);
-export const hourMs = 3_600_000;
+const hourMs = 3_600_000;
 export const window = { fromMs: startMs, toMs: startMs + 48 * hourMs };
 export const job = { id: 'job1', startedMs: startMs + 2 * hourMs, finishedMs: startMs + 3 * hourMs };
 

@@ -1,0 +1,101 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type TestPlatform, testPlatform } from '../testing/platform.ts';
+import type { NewBudget } from './budgets.ts';
+
+let platform: TestPlatform;
+beforeEach(async () => {
+  platform = await testPlatform();
+});
+afterEach(() => platform.close());
+
+const oneRequest: Omit<NewBudget, 'subject'> = {
+  unit: 'requests',
+  amount: 1,
+  period: 'day',
+  mode: 'hard',
+  warnAt: null,
+  stopsJobs: false,
+  currency: null,
+  prices: null,
+};
+
+async function acme() {
+  const { admin } = await platform.organisation('acme');
+  await platform.model(admin, 'digits');
+  const ask = async () => platform.gate.admit(admin, 'infer', 'acme', 'digits');
+  const set = (change: Partial<NewBudget> = {}) =>
+    platform.budgets.set(admin, {
+      subject: { kind: 'organisation', name: 'acme' },
+      ...oneRequest,
+      ...change,
+    });
+  return { admin, ask, set };
+}
+
+describe('a budget', () => {
+  it('refuses what does not fit, names itself and says when to come again', async () => {
+    const { ask, set } = await acme();
+    const { id } = await set();
+    const first = await ask();
+    const refused = await ask().catch((error: unknown) => error);
+    expect(refused).toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      status: 429,
+      message: expect.stringContaining(`budget ${id} of the organisation acme allows 1 requests a day`),
+      retryAfterS: (Date.UTC(2026, 0, 16) - platform.clock.ms) / 1000,
+    });
+    first.release();
+    await ask();
+  });
+
+  it.each(['soft', 'shadow'] as const)('that is %s refuses nobody', async (mode) => {
+    const { ask, set } = await acme();
+    const { id } = await set({ mode });
+    for (let asked = 0; asked < 3; asked++) await ask();
+    const { wouldHaveRefused, refused } = await platform.gate.limits.state(platform.budgets.limitOf(id));
+    expect(refused).toBe(0);
+    expect(wouldHaveRefused).toBe(mode === 'shadow' ? 2 : 0);
+  });
+
+  it('holds beside others: the one that is reached first refuses, and none is taken from', async () => {
+    const { admin, ask, set } = await acme();
+    const wide = await set({ amount: 100 });
+    await set({ subject: { kind: 'key', name: admin.keyId } });
+    await ask();
+    await expect(ask()).rejects.toMatchObject({ message: expect.stringContaining('of the key') });
+    const { used, reserved } = await platform.gate.limits.state(platform.budgets.limitOf(wide.id));
+    expect(used + reserved).toBe(1);
+  });
+
+  it('can be raised and removed, which holds at once', async () => {
+    const { admin, ask, set } = await acme();
+    const { id } = await set();
+    await ask();
+    await expect(ask()).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+    await platform.budgets.change(admin, id, { amount: 2 });
+    await ask();
+    await expect(ask()).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+    await platform.budgets.remove(admin, id);
+    await ask();
+  });
+
+  it('is set by administrators for what is theirs, and seen by nobody else', async () => {
+    const { admin, set } = await acme();
+    const { admin: stranger } = await platform.organisation('globex');
+    const { principal: bob } = await platform.member(admin, 'bob');
+    const { id } = await set();
+    const of = { subject: { kind: 'organisation' as const, name: 'acme' }, ...oneRequest };
+    await expect(platform.budgets.set(bob, of)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    await expect(platform.budgets.set(stranger, of)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(platform.budgets.remove(stranger, id)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(platform.budgets.remove(bob, id)).rejects.toMatchObject({ code: 'FORBIDDEN' });
+    expect(platform.budgets.list(stranger)).toEqual([]);
+    expect(platform.budgets.list(bob).map((budget) => budget.id)).toEqual([id]);
+  });
+
+  it('of money needs a currency and prices, and no other has any', async () => {
+    const { set } = await acme();
+    await expect(set({ unit: 'money' })).rejects.toMatchObject({ where: 'body.currency' });
+    await expect(set({ currency: 'EUR' })).rejects.toMatchObject({ where: 'body.unit' });
+  });
+});
