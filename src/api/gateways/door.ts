@@ -28,7 +28,7 @@ process.on('SIGINT', () => {});
 process.on('SIGTERM', () => {});
 
 const draining = new Draining();
-const passOn = passOnTo(serverPath, log);
+const passOn = passOnTo(serverPath, log, maxBodyBytes);
 const desk = doorDesk(server, {
   passOn,
   forms,

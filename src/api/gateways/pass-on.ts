@@ -26,7 +26,8 @@ const ownOfConnection = new Set([
   peerHeader,
 ]);
 
-export function passOnTo(socketPath: string, log: ErrorLog): PassOn {
+/** `maxBodyBytes`: what the server lets an inference have. */
+export function passOnTo(socketPath: string, log: ErrorLog, maxBodyBytes: number): PassOn {
   const newRequestId = requestIds();
   const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, maxFreeSockets: 32 });
   return (request, response, body) => {
@@ -43,7 +44,9 @@ export function passOnTo(socketPath: string, log: ErrorLog): PassOn {
       answer.pipe(response);
       answer.on('error', () => response.destroy());
     });
-    upstream.on('error', (error) => refuse(error, request, response, newRequestId(), log));
+    upstream.on('error', (cause) =>
+      refuse(reasonOf(cause, request, maxBodyBytes), request, response, newRequestId(), log),
+    );
     response.once('close', () => {
       if (!response.writableFinished) upstream.destroy();
     });
@@ -78,9 +81,23 @@ function withoutOwn(raw: readonly string[]): string[] {
   return kept;
 }
 
+/** The server refuses a body that is too large before it has all of it: its answer may be lost in what is still sent. */
+function reasonOf(cause: Error, { url = '', headers }: IncomingMessage, maxBodyBytes: number) {
+  if (url.startsWith('/v2/') && Number(headers['content-length']) > maxBodyBytes)
+    return new CommonwattError('PAYLOAD_TOO_LARGE', `the body is larger than ${maxBodyBytes} bytes`, {
+      hint: 'send less at once',
+      cause,
+    });
+  return new CommonwattError('NOT_READY', 'the server is starting or ending', {
+    hint: 'send it again in a moment',
+    retryAfterS: 1,
+    cause,
+  });
+}
+
 /** After the answer has begun nothing more can be said than by cutting it short. */
 function refuse(
-  cause: Error,
+  error: CommonwattError,
   request: IncomingMessage,
   response: ServerResponse,
   requestId: string,
@@ -90,11 +107,6 @@ function refuse(
     if (!response.writableFinished) response.destroy();
     return;
   }
-  const error = new CommonwattError('NOT_READY', 'the server is starting or ending', {
-    hint: 'send it again in a moment',
-    retryAfterS: 1,
-    cause,
-  });
   const { status, headers, body } = errorAnswer(error, request.url ?? '', requestId, log);
   const own = { ...headers, 'x-commonwatt-request-id': requestId };
   response
