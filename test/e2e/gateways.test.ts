@@ -126,7 +126,8 @@ describe('two doors', () => {
       });
       const lost = outcomes.filter(({ status }) => status !== 200);
       // Each caller on that door loses the one request it had sent; callers on the other door lose none.
-      expect(lost.length).toBeLessThanOrEqual(6);
+      // (Which door has how many of the callers is the kernel's to say.)
+      expect(lost.length).toBeLessThan(12);
       expect(new Set(lost.map(({ caller }) => caller)).size).toBe(lost.length);
       await until(() => doorPids(server.process.pid).filter((pid) => pid !== killed).length === 2);
       await until(async () => doorsOf(await load(apiKey, 4, (all) => all.length < 40)).size >= 2);
