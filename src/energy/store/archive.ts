@@ -20,7 +20,7 @@ export type Part = Omit<Schema['ledger_archive'], 'packed'>;
 export async function archiveStep(db: Db, beforeMs: number): Promise<boolean> {
   const garbage = await db.selectFrom('ledger_garbage').select('interval_id').limit(1).executeTakeFirst();
   if (garbage) {
-    await deleteGarbage(db, garbage.interval_id);
+    await deleteGarbage(db);
     return true;
   }
   const chosen = await chooseIntervals(db, beforeMs);
@@ -30,12 +30,13 @@ export async function archiveStep(db: Db, beforeMs: number): Promise<boolean> {
   return true;
 }
 
-async function deleteGarbage(db: Db, intervalId: string): Promise<void> {
+/** Of many intervals at once: each transaction waits for the disk. */
+async function deleteGarbage(db: Db): Promise<void> {
   await db.transaction().execute(async (tx) => {
     const { numAffectedRows = 0n } = await sql`delete from ledger_lines where rowid in (
-      select rowid from ledger_lines where interval_id = ${intervalId} limit ${deletedPerStep})`.execute(tx);
-    if (numAffectedRows < deletedPerStep)
-      await tx.deleteFrom('ledger_garbage').where('interval_id', '=', intervalId).execute();
+      select l.rowid from ledger_garbage g cross join ledger_lines l on l.interval_id = g.interval_id
+      limit ${deletedPerStep})`.execute(tx);
+    if (numAffectedRows < deletedPerStep) await tx.deleteFrom('ledger_garbage').execute();
   });
 }
 
