@@ -13,11 +13,12 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGTERM');
 });
 
-/** `folder` and `apiKey`: those of an earlier start. */
-export async function startPlatform({ env = {}, folder, apiKey } = {}) {
+/** `folder` and `apiKey`: those of an earlier start; `prefix`: a command that starts it, e.g. `taskset -c 0`. */
+export async function startPlatform({ env = {}, folder, apiKey, prefix = [] } = {}) {
   const data = folder ?? mkdtempSync(join(tmpdir(), 'commonwatt-bench-'));
   const began = performance.now();
-  const child = spawn(process.execPath, [entry, 'up', '--json'], {
+  const [command, ...args] = [...prefix, process.execPath, entry, 'up', '--json'];
+  const child = spawn(command, args, {
     env: {
       ...process.env,
       COMMONWATT_DATA: data,
