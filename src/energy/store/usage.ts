@@ -97,7 +97,7 @@ async function addWholeHours(db: Db, { heads }: Scope, from: number, sums: Sums)
     const { rows } = await sql<Pick<Sums, 'requests' | 'rows' | 'energy_j' | 'carbon_g'>>`
       with recursive at(n) as (select ${run.from} union all select n + 1 from at where n + 1 < ${run.to})
       select ${names} from at cross join json_each(${heads}) h
-      join ${sql.table(table)} s on s.${sql.ref(column)} = at.n and s.head = h.value`.execute(db);
+      cross join ${sql.table(table)} s on s.${sql.ref(column)} = at.n and s.head = h.value`.execute(db);
     addUsage(sums, rows[0]);
   }
   const repeats = await sql<Call>`select request, head from ledger_repeats where hour >= ${from}
