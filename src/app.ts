@@ -26,7 +26,9 @@ import { receiptWrappingKeys } from './energy/receipts/keys.ts';
 import { Receipts } from './energy/receipts/receipts.ts';
 import { Explainer } from './explain/explain.ts';
 import { recordAudit } from './gate/audit.ts';
+import { limitsJobOf } from './gate/budgets/applying.ts';
 import { Budgets } from './gate/budgets/budgets.ts';
+import { budgetMetrics } from './gate/budgets/metrics.ts';
 import { createGate, type PlatformGate } from './gate/gate.ts';
 import { Identity } from './gate/identity.ts';
 import { batchHandler } from './jobs/batch.ts';
@@ -133,7 +135,13 @@ async function build(
     grants,
     budgets: budgets.limits,
     usage: energy,
+    exhausted: (limit, refusal) => {
+      jobs
+        .failRunning((job) => limitsJobOf(limit, job), refusal)
+        .catch((error: unknown) => log.error({ err: error }, 'a job could not be ended'));
+    },
   });
+  budgetMetrics(metrics, gate.limits);
   const identity = new Identity({ db, changed });
   const { operatorKey } = await identity.bootstrap();
 
@@ -230,6 +238,7 @@ async function build(
       evaluate: evaluateHandler({ db, gate, registry, deployments, evaluations, datasets }),
       batch: batchHandler({ db, datasets, gate, serving: deployments, artifacts, newRequestId }),
     },
+    mayRun: (job, options) => gate.checkJob(job, options),
     grid: () => energy.grid(),
     checkpoints: new Checkpoints({ db, artifacts, log }),
   });

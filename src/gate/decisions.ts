@@ -3,10 +3,11 @@
  * remembered, never refusals. The hot path (a known key, a known model) answers without a promise.
  */
 import type { UsageSource } from '../energy/energy.ts';
+import type { CommonwattError } from '../errors.ts';
 import type { GrantRecord } from '../models/models.ts';
 import type { Db } from '../storage/db.ts';
 import { type Decision, decide, type GrantSource } from './access.ts';
-import { BudgetLimits, limitOfGrant } from './budgets/applying.ts';
+import { BudgetLimits, type JobAsker, limitOfGrant } from './budgets/applying.ts';
 import type { Admission, Gate, ModelAccess, ModelAction, Principal } from './gate.ts';
 import { findKey, isKey, type KnownKey, keyMissing, keyRefused } from './keys.ts';
 import { Limits, type Place } from './limits.ts';
@@ -22,7 +23,7 @@ export interface GateOptions {
   /** Absent: there are the limits of grants only. */
   budgets?: BudgetLimits;
   /** A hard budget that stops jobs is exhausted. */
-  exhausted?(limit: Limit): void;
+  exhausted?(limit: Limit, refusal: CommonwattError): void;
   /** Epoch milliseconds. */
   now?: () => number;
   /** How many keys, and how many decisions, are remembered at most. */
@@ -38,8 +39,11 @@ export interface PlatformGate extends Gate {
   authorizeNewModel(principal: Principal, organisation: string, model: string): void;
   /** Takes places as `admit` does, for what was authorized otherwise (an evaluation). Throws LIMIT_EXCEEDED. */
   hold(access: ModelAccess): Admission | Promise<Admission>;
-  /** May a job begin? Nothing is held for it: what it uses counts while it runs. Throws LIMIT_EXCEEDED. */
-  checkJob(principal: Principal): Promise<void>;
+  /**
+   * May a job begin, or go on (`goesOn`: only budgets that stop jobs refuse that)? Nothing is held for it: what it
+   * uses counts while it runs. Throws LIMIT_EXCEEDED.
+   */
+  checkJob(asker: JobAsker, options?: { goesOn?: boolean }): Promise<void>;
   /** Requests of the grant's current period, in flight ones included; null when it has no limit. */
   usedInPeriod(grant: GrantRecord): Promise<number | null>;
   readonly limits: Pick<Limits, 'state' | 'forget' | 'watch' | 'levels' | 'refusals'>;
@@ -155,7 +159,10 @@ export function createGate({
         throw forbidden(principal, `manage models of ${organisation}`);
     },
     hold: ({ principal, model, grant }) => takePlace(principal, { model, grant }),
-    checkJob: (principal) => limits.check(budgets.applyingToJobs(principal)),
+    checkJob(asker, { goesOn = false } = {}) {
+      const applying = budgets.applyingToJobs(asker);
+      return limits.check(goesOn ? applying.filter(({ stopsJobs }) => stopsJobs) : applying);
+    },
     async usedInPeriod(grant) {
       const limit = limitOfGrant(grant, grant.modelId);
       if (!limit) return null;

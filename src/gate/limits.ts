@@ -47,8 +47,8 @@ export interface LimitState {
 interface LimitsOptions {
   usage: UsageSource;
   now(): number;
-  /** A hard limit that stops jobs is exhausted; told once a period. */
-  exhausted?(limit: Limit): void;
+  /** A hard limit that stops jobs is exhausted; told as often as that happens. */
+  exhausted?(limit: Limit, refusal: CommonwattError): void;
 }
 
 /** So often the ledger is asked again when more was settled meanwhile. */
@@ -176,9 +176,12 @@ export class Limits {
   #refuse(counter: Counter): never {
     counter.refused++;
     this.#refusals.hard++;
-    const { message, hint } = counter.limit.refusal(counter.used);
-    const { endMs, limit } = counter;
-    throw new CommonwattError('LIMIT_EXCEEDED', message, {
+    throw this.#refusal(counter);
+  }
+
+  #refusal({ limit, used, endMs }: Counter): CommonwattError {
+    const { message, hint } = limit.refusal(used);
+    return new CommonwattError('LIMIT_EXCEEDED', message, {
       hint: `the next ${limit.period} begins at ${new Date(endMs).toISOString()}; ${hint}`,
       retryAfterS: Math.max(1, Math.ceil((endMs - this.#options.now()) / 1000)),
       ...(limit.subject.kind === 'grant' && limit.id.startsWith('grant:')
@@ -309,11 +312,17 @@ export class Limits {
   }
 
   #tellExhausted(): void {
-    for (const counter of this.#counters.values()) {
-      const { limit, toldExhausted, used } = counter;
-      if (limit.mode !== 'hard' || !limit.stopsJobs || toldExhausted || used < limit.amount) continue;
-      counter.toldExhausted = true;
-      this.#options.exhausted?.(limit);
+    const nowMs = this.#options.now();
+    for (const counter of [...this.#counters.values()]) {
+      const { limit, toldExhausted, endMs } = counter;
+      if (limit.mode !== 'hard' || !limit.stopsJobs || !counter.tally) continue;
+      // A job may go on into the next period.
+      if (endMs <= nowMs) {
+        this.watch([limit]);
+        continue;
+      }
+      counter.toldExhausted = counter.used >= limit.amount;
+      if (counter.toldExhausted && !toldExhausted) this.#options.exhausted?.(limit, this.#refusal(counter));
     }
   }
 

@@ -69,6 +69,8 @@ export interface JobsOptions {
   grid?: () => JobGrid;
   /** Absent: every run begins at the beginning. */
   checkpoints?: Checkpoints;
+  /** Throws what keeps a job from beginning, or from going on after it was interrupted. */
+  mayRun?(job: JobRecord, run: { goesOn: boolean }): Promise<void>;
   /** How often it is looked whether something changed for what waits, ms. */
   planEveryMs?: number;
   /** Least time between two stored states of progress, ms. */
@@ -188,6 +190,12 @@ export class Jobs {
     return now;
   }
 
+  /** Ends the job that runs, if it is meant, as failed. */
+  async failRunning(isMeant: (job: JobRecord) => boolean, reason: CommonwattError): Promise<void> {
+    const running = this.#running;
+    if (running && isMeant(await this.#byId(running.id))) running.run.abort(reason);
+  }
+
   /** The job now, then after each change, ending with its last state (or when the server stops). */
   async *watch(
     organisationId: string,
@@ -257,13 +265,14 @@ export class Jobs {
       wish: wish === null ? null : JSON.parse(wish),
     };
     try {
-      if (await this.#store.begin(id)) await this.#work(await this.#byId(id), run);
+      const goesOn = row.started_at !== null;
+      if (await this.#store.begin(id)) await this.#work(await this.#byId(id), run, goesOn);
     } finally {
       this.#running = undefined;
     }
   }
 
-  async #work(job: JobRecord, run: Running): Promise<void> {
+  async #work(job: JobRecord, run: Running, goesOn: boolean): Promise<void> {
     const { log } = this.#options;
     this.#events.emit('change', job);
     let outcome: { result: unknown } | { error: unknown };
@@ -273,6 +282,7 @@ export class Jobs {
       const handler = this.#handler(job.kind);
       if (!handler)
         throw new CommonwattError('INVALID_REQUEST', `there is no job of kind ${quote(job.kind)}`);
+      await this.#options.mayRun?.(job, { goesOn });
       outcome = { result: await handler.run(job, tools) };
     } catch (error) {
       outcome = { error };

@@ -1,7 +1,7 @@
 /** Evaluation as a job: the same as at once, later, when it may wait for cleaner hours. */
 import { z } from 'zod';
 import { CommonwattError } from '../errors.ts';
-import type { Gate, Principal } from '../gate/gate.ts';
+import type { ModelAccess, PlatformGate, Principal } from '../gate/gate.ts';
 import { askerOf } from '../jobs/asker.ts';
 import type { JobHandler } from '../jobs/jobs.ts';
 import type { ModelRecord, VersionRecord } from '../models/models.ts';
@@ -23,7 +23,7 @@ type Pinned = z.infer<typeof evaluateConfigSchema> & { version: number };
 
 export interface EvaluateJobParts {
   db: Db;
-  gate: Pick<Gate, 'authorize'>;
+  gate: Pick<PlatformGate, 'authorize' | 'hold'>;
   registry: {
     resolve(modelId: string, choice: { version?: number; alias?: string }): Promise<VersionRecord>;
   };
@@ -60,11 +60,17 @@ export function evaluateHandler(parts: EvaluateJobParts): JobHandler {
     async run(job, { signal, used }) {
       const config = job.config as Pinned;
       const asker = await askerOf(parts.db, job);
-      const { model, version } = await versionOf(parts, asker, config.model, config.version);
-      const borrowed = await parts.deployments.borrow(model, version);
+      const { access, version } = await versionOf(parts, asker, config.model, config.version);
+      const { model } = access;
+      const { place, release } = await parts.gate.hold(access);
+      const borrowed = await parts.deployments.borrow(model, version).catch((error: unknown) => {
+        release();
+        throw error;
+      });
       try {
         return await parts.evaluations.evaluate({
           principal: asker,
+          place,
           served: borrowed.served,
           model: `${model.organisation}/${model.name}`,
           dataset: config.dataset,
@@ -75,6 +81,8 @@ export function evaluateHandler(parts: EvaluateJobParts): JobHandler {
           signal,
         });
       } finally {
+        // What was computed is booked, and nothing is held for the rest.
+        release();
         await borrowed.giveBack();
       }
     },
@@ -86,7 +94,7 @@ async function versionOf(
   asker: Principal,
   name: string,
   pinned?: number,
-): Promise<{ model: ModelRecord; version: VersionRecord }> {
+): Promise<{ access: ModelAccess; version: VersionRecord }> {
   const { organisation, name: model, version, alias } = parseModelRef(name);
   const access = await gate.authorize(asker, 'manage', organisation, model);
   const wanted = pinned ?? version;
@@ -94,5 +102,5 @@ async function versionOf(
     ...(wanted === undefined ? {} : { version: wanted }),
     ...(alias && !pinned ? { alias } : {}),
   };
-  return { model: access.model, version: await registry.resolve(access.model.id, choice) };
+  return { access, version: await registry.resolve(access.model.id, choice) };
 }

@@ -33,6 +33,8 @@ const warnAt = z
   .nullable()
   .describe('the part used from which callers are warned');
 
+const stopsJobs = z.boolean().describe('hard only: jobs that run are ended once it is used up');
+
 const newBudget = z.strictObject({
   subject: z.strictObject({ kind: z.enum(subjectKinds), name: z.string().min(1).max(200) }),
   unit: z.enum(units),
@@ -40,6 +42,7 @@ const newBudget = z.strictObject({
   period: z.enum(['hour', 'day', 'month']),
   mode: z.enum(modes).default('hard').describe('hard refuses, soft warns, shadow only counts'),
   warnAt: warnAt.default(0.8),
+  stopsJobs: stopsJobs.default(false),
   currency: z.string().min(1).max(10).nullable().default(null),
   prices: prices.nullable().default(null),
 });
@@ -48,6 +51,7 @@ const budgetChange = z.strictObject({
   amount: amount.optional(),
   mode: z.enum(modes).optional(),
   warnAt: warnAt.optional(),
+  stopsJobs: stopsJobs.optional(),
   prices: prices.optional(),
 });
 
@@ -59,9 +63,10 @@ const budgetSchema = z.object({
   period: z.string(),
   mode: z.string(),
   warnAt: z.number().nullable(),
+  stopsJobs: z.boolean(),
   currency: z.string().nullable(),
   prices: z.array(z.looseObject({})).nullable(),
-  used: z.number(),
+  used: z.number().describe('in its unit, by what the ledger has booked in this period'),
   reserved: z.number().describe('of requests in flight, estimated'),
   refused: z.number(),
   wouldHaveRefused: z.number(),
@@ -74,7 +79,7 @@ const errors = ['FORBIDDEN', 'NOT_FOUND', 'CONFLICT'] as const;
 
 export function budgetRoutes(app: PlatformApp, { budgets, gate }: Pick<House, 'budgets' | 'gate'>): void {
   const view = async (principal: Principal, id: string) => {
-    const { organisationId: _, stopsJobs: __, changedAt: ___, ...budget } = budgets.get(principal, id);
+    const { organisationId: _, changedAt: __, ...budget } = budgets.get(principal, id);
     const { kind, id: subjectId, name } = budget.subject;
     const { periodEndMs, ...state } = await gate.limits.state(budgets.limitOf(id));
     return {
@@ -115,7 +120,7 @@ export function budgetRoutes(app: PlatformApp, { budgets, gate }: Pick<House, 'b
     },
     async (request, reply) => {
       const principal = principalOf(request);
-      const { id } = await budgets.set(principal, { ...request.body, stopsJobs: false });
+      const { id } = await budgets.set(principal, request.body);
       return reply.code(201).send(await view(principal, id));
     },
   );

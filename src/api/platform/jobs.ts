@@ -125,6 +125,7 @@ export function jobRoutes(app: PlatformApp, house: Parts): void {
           'MODEL_NOT_FOUND',
           'VERSION_NOT_FOUND',
           'CONFLICT',
+          'LIMIT_EXCEEDED',
         ],
       },
       schema: {
@@ -138,6 +139,7 @@ export function jobRoutes(app: PlatformApp, house: Parts): void {
     async (request, reply) => {
       const { body } = request;
       const principal = principalOf(request);
+      await house.gate.checkJob(principal);
       const { kind, config } =
         body.kind === 'retrain' ? await trainingAnew(house, principal, body.config) : body;
       return reply.code(202).send(jobView(await jobs.enqueue(principal, kind, config, body.schedule)));

@@ -3,6 +3,26 @@ import type { GrantRecord, ModelRecord } from '../../models/models.ts';
 import type { Principal } from '../gate.ts';
 import type { Limit, SubjectKind } from '../limits-use.ts';
 
+/** Whose job it is; null: not known any more. */
+export interface JobAsker {
+  keyId: string | null;
+  memberId: string | null;
+  organisationId: string;
+}
+
+/** Is it one of those that `limit` limits? */
+export function limitsJobOf(
+  { subject: { kind, id } }: Limit,
+  { keyId, memberId, organisationId }: JobAsker,
+): boolean {
+  const own: Partial<Record<SubjectKind, string | null>> = {
+    key: keyId,
+    member: memberId,
+    organisation: organisationId,
+  };
+  return own[kind] === id;
+}
+
 const none: readonly Limit[] = [];
 const kinds = ['key', 'member', 'organisation', 'grant', 'model'] as const satisfies SubjectKind[];
 
@@ -45,10 +65,10 @@ export class BudgetLimits {
   }
 
   /** Those that a job must keep, whatever it computes. */
-  applyingToJobs({ keyId, memberId, organisationId }: Principal): readonly Limit[] {
+  applyingToJobs({ keyId, memberId, organisationId }: JobAsker): readonly Limit[] {
     if (this.#size === 0) return none;
     const { key, member, organisation } = this.#bySubject;
-    return [key.get(keyId), member.get(memberId), organisation.get(organisationId)].flatMap(
+    return [key.get(keyId ?? ''), member.get(memberId ?? ''), organisation.get(organisationId)].flatMap(
       (limits) => limits ?? [],
     );
   }

@@ -89,6 +89,7 @@ export class Budgets {
   async set(principal: Principal, request: NewBudget): Promise<Budget> {
     if (!isAdmin(principal)) throw forbidden(principal, 'set budgets');
     checkMoney(request);
+    checkStopsJobs(request, request.subject.kind);
     const own = [...this.#budgets.values()].filter(
       ({ organisationId }) => organisationId === principal.organisationId,
     );
@@ -129,6 +130,7 @@ export class Budgets {
     const given = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
     const budget: Budget = { ...before, ...given, changedAt: this.#now().toISOString() };
     checkMoney({ ...budget, prices: prices === undefined ? budget.prices : prices });
+    checkStopsJobs(budget, budget.subject.kind);
     if (prices) budget.prices = await pricesOf(this.#options.db, prices);
     await this.#write(principal, 'budget.change', budget, (tx) =>
       tx.updateTable('budgets').set(rowOf(budget)).where('id', '=', id).execute(),
@@ -205,6 +207,18 @@ function maySee(principal: Principal, { organisationId, subject }: Budget): bool
   if (subject.organisationId !== principal.organisationId) return false;
   const isPersonal = subject.kind === 'key' || subject.kind === 'member';
   return isAdmin(principal) || !isPersonal || subject.memberId === principal.memberId;
+}
+
+/** Jobs are somebody's: of a model and a grant, rows are refused. */
+function checkStopsJobs({ stopsJobs, mode }: Pick<NewBudget, 'stopsJobs' | 'mode'>, kind: SubjectKind): void {
+  if (!stopsJobs) return;
+  const ofSomebody = kind === 'key' || kind === 'member' || kind === 'organisation';
+  if (ofSomebody && mode === 'hard') return;
+  throw new CommonwattError(
+    'INVALID_REQUEST',
+    `a ${mode} budget of a ${kind} does not stop jobs: a hard one of a key, a member or an organisation can`,
+    { where: 'body.stopsJobs', hint: 'leave it out, or set such a budget' },
+  );
 }
 
 /** Money needs a currency and what things cost; nothing else has any. */
