@@ -40,6 +40,7 @@ const commands: [name: string, summary: string, load: () => Promise<CommandFile>
   ['jobs', 'list, follow and cancel jobs', () => import('./jobs.ts')],
   ['keys', 'list, make and revoke API keys', () => import('./keys.ts')],
   ['orgs', 'organisations and their members', () => import('./orgs.ts')],
+  ['budgets', 'who may use how much in a period; set, change and remove', () => import('./budgets.ts')],
   ['consolidate', 'fewer, fuller runners (operators only)', () => import('./consolidate.ts')],
   ['runners', 'the processes that compute; replace them (operators only)', () => import('./runners.ts')],
   ['doctor', 'check configuration, Node, meter, folder and server', () => import('./doctor.ts')],

@@ -5,6 +5,7 @@
  *     const { outputs, impact } = await cw.predict('acme/digits', [pixels]);
  */
 import { binaryRequest } from './binary-request.ts';
+import { type BudgetResource, budgetResource } from './budgets.ts';
 import { type ConsolidationResource, consolidationResource } from './consolidation.ts';
 import { type GridResource, gridResource } from './grid.ts';
 import { type LedgerResource, ledgerResource } from './ledger.ts';
@@ -32,6 +33,14 @@ import type {
 import { type CallOptions, type ClientOptions, createTransport, type Transport } from './transport.ts';
 import { type WorkResources, workResources } from './work.ts';
 
+export type {
+  Budget,
+  BudgetChange,
+  BudgetPrice,
+  BudgetSubjectKind,
+  BudgetUnit,
+  NewBudget,
+} from './budgets.ts';
 export type { ConsolidationState, ConsolidationStep } from './consolidation.ts';
 export type { LedgerFilter, LedgerFormat, LedgerLine, LedgerPage, MeteredInterval } from './ledger.ts';
 export type { RegionsQuery, RegionsState } from './regions.ts';
@@ -71,6 +80,7 @@ export class Commonwatt {
   readonly grants: ModelResources['grants'];
   readonly datasets: WorkResources['datasets'];
   readonly jobs: WorkResources['jobs'];
+  readonly budgets: BudgetResource;
   readonly grid: GridResource;
   readonly consolidation: ConsolidationResource;
   readonly regions: RegionResource;
@@ -93,6 +103,7 @@ export class Commonwatt {
     const work = workResources(this.#transport);
     this.datasets = work.datasets;
     this.jobs = work.jobs;
+    this.budgets = budgetResource(this.#transport);
     this.grid = gridResource(this.#transport);
     this.regions = regionResource(this.#transport);
     this.consolidation = consolidationResource(this.#transport);
