@@ -238,7 +238,7 @@ async function build(
       evaluate: evaluateHandler({ db, gate, registry, deployments, evaluations, datasets }),
       batch: batchHandler({ db, datasets, gate, serving: deployments, artifacts, newRequestId }),
     },
-    mayRun: (job, options) => gate.checkJob(job, options),
+    mayRun: (job, { goesOn }) => gate.checkJob(job, goesOn ? 'goes on' : 'begins'),
     grid: () => energy.grid(),
     checkpoints: new Checkpoints({ db, artifacts, log }),
   });

@@ -5,6 +5,7 @@
 import type { Entry, LineHead } from './attribution.ts';
 import type { ComputedBatch, Footprint } from './energy.ts';
 import { isRepeat, type PricedLine, requestOf } from './lines.ts';
+import { isCall } from './store/tally.ts';
 import type { Subject } from './store/usage.ts';
 
 type UseHead = Pick<LineHead, 'kind' | 'consumer' | 'keyId' | 'memberId' | 'grantId' | 'use'>;
@@ -18,7 +19,7 @@ export interface Use {
   rows: number;
   energyJ: number;
   carbonG: number;
-  /** The request of an explanation, an evaluation or a training: all uses with it are one. */
+  /** The request of an explanation or an evaluation: all uses with it are one. A training is no request. */
   call: string | null;
 }
 
@@ -109,7 +110,7 @@ export function useOf(
     rows,
     energyJ,
     carbonG: carbonGCo2e,
-    call: isInference ? null : requestOf(context),
+    call: isCall(context.kind) ? requestOf(context) : null,
   };
 }
 
@@ -122,7 +123,7 @@ export function countsOf(lines: readonly PricedLine[], gramsPerJoule: number): U
     const requests = outcome === 'failed' ? ids.filter((id) => !isRepeat(id)).length : ids.length;
     const sums = { rows: ids.length * rows, energyJ, carbonG: energyJ * gramsPerJoule };
     counts.add({ head, atMs, requests: isInference ? requests : 0, ...sums, call: null });
-    if (isInference) continue;
+    if (!isCall(head.kind)) continue;
     for (const id of ids) counts.add({ head, atMs, ...nothing, call: requestOfId(id) });
   }
   return counts;
@@ -140,7 +141,8 @@ export function usesOf(entries: readonly Entry[]): Use[] {
     const use = own.get(hour) ?? { head, atMs, ...nothing, call: null };
     own.set(hour, use);
     if (kind === 'inference') use.requests += ids.length;
-    else for (const id of ids) calls.push({ head, atMs, ...nothing, call: requestOfId(id) });
+    else if (isCall(kind))
+      for (const id of ids) calls.push({ head, atMs, ...nothing, call: requestOfId(id) });
     use.rows += ids.length * rows;
     use.energyJ += ids.length * energyJ;
     use.carbonG += ids.length * carbonG;

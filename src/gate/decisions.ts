@@ -40,10 +40,10 @@ export interface PlatformGate extends Gate {
   /** Takes places as `admit` does, for what was authorized otherwise (an evaluation). Throws LIMIT_EXCEEDED. */
   hold(access: ModelAccess): Admission | Promise<Admission>;
   /**
-   * May a job begin, or go on (`goesOn`: only budgets that stop jobs refuse that)? Nothing is held for it: what it
-   * uses counts while it runs. Throws LIMIT_EXCEEDED.
+   * May a job be asked for, begin, or go on after it was interrupted (only budgets that stop jobs refuse that)?
+   * Nothing is held for it: what it uses counts while it runs. Throws LIMIT_EXCEEDED.
    */
-  checkJob(asker: JobAsker, options?: { goesOn?: boolean }): Promise<void>;
+  checkJob(asker: JobAsker, step: 'asked' | 'begins' | 'goes on'): Promise<void>;
   /** Requests of the grant's current period, in flight ones included; null when it has no limit. */
   usedInPeriod(grant: GrantRecord): Promise<number | null>;
   readonly limits: Pick<Limits, 'state' | 'forget' | 'watch' | 'levels' | 'refusals'>;
@@ -159,9 +159,12 @@ export function createGate({
         throw forbidden(principal, `manage models of ${organisation}`);
     },
     hold: ({ principal, model, grant }) => takePlace(principal, { model, grant }),
-    checkJob(asker, { goesOn = false } = {}) {
+    checkJob(asker, step) {
       const applying = budgets.applyingToJobs(asker);
-      return limits.check(goesOn ? applying.filter(({ stopsJobs }) => stopsJobs) : applying);
+      // Those in shadow have counted it when it was asked for.
+      const holds = ({ mode, stopsJobs }: Limit) =>
+        step === 'asked' || (mode === 'hard' && (stopsJobs || step === 'begins'));
+      return limits.check(applying.filter(holds));
     },
     async usedInPeriod(grant) {
       const limit = limitOfGrant(grant, grant.modelId);

@@ -139,7 +139,7 @@ export function jobRoutes(app: PlatformApp, house: Parts): void {
     async (request, reply) => {
       const { body } = request;
       const principal = principalOf(request);
-      await house.gate.checkJob(principal);
+      await house.gate.checkJob(principal, 'asked');
       const { kind, config } =
         body.kind === 'retrain' ? await trainingAnew(house, principal, body.config) : body;
       return reply.code(202).send(jobView(await jobs.enqueue(principal, kind, config, body.schedule)));
