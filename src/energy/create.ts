@@ -4,6 +4,7 @@ import type { Config } from '../config.ts';
 import { CommonwattError } from '../errors.ts';
 import type { Db } from '../storage/db.ts';
 import { type Basis, readBasis } from './basis.ts';
+import { Comparison } from './comparison.ts';
 import { embodiedShare } from './embodied.ts';
 import type { Accountant, Footprint, JobMeter, Reservation, UsageSource } from './energy.ts';
 import { meteringIsOff, unmetered } from './footprint.ts';
@@ -38,6 +39,8 @@ export interface Energy extends Accountant, UsageSource {
   live(): Live;
   /** Lines and intervals of the ledger; works without metering, too. */
   readonly books: LedgerReader;
+  /** What a request of each version used lately. */
+  readonly comparison: Comparison;
   /** The intensity of the electricity. */
   grid(): Grid;
   /** What carbon, water and hardware are computed with now. */
@@ -91,10 +94,12 @@ class MeteredEnergy implements Energy {
   readonly #memory = new MemoryWatch();
 
   readonly books: LedgerReader;
+  readonly comparison: Comparison;
 
   constructor(options: EnergyOptions) {
     this.#options = options;
     this.books = new LedgerReader(options.db, () => this.settle());
+    this.comparison = new Comparison(options.db, () => (options.clock ?? systemClock).now());
     this.#host = options.host ?? new Host();
   }
 
@@ -330,6 +335,7 @@ function noAccountant({ db, log }: EnergyOptions): Energy {
     },
     live: () => nothingMetered,
     books: new LedgerReader(db, async () => {}),
+    comparison: new Comparison(db),
     selfCheck: () => null,
     settling: () => ({}),
     meterHelper() {},

@@ -99,7 +99,7 @@ export function checkGreener(
   }
 }
 
-function sameTensors(one: ModelSignature, other: ModelSignature): boolean {
+export function sameTensors(one: ModelSignature, other: ModelSignature): boolean {
   const text = ({ inputs, outputs }: ModelSignature) =>
     JSON.stringify(
       [inputs, outputs].map((specs) => specs.map(({ name, datatype, shape }) => [name, datatype, shape])),

@@ -1,5 +1,13 @@
 /** Models, their versions, aliases, deployments and grants. */
-import type { Deployment, GivenSettings, Grant, GrantRequest, Model, Version } from './shapes.ts';
+import type {
+  Deployment,
+  GivenSettings,
+  Grant,
+  GrantRequest,
+  Model,
+  ModelAlternatives,
+  Version,
+} from './shapes.ts';
 import type { Bytes, CallOptions, Transport } from './transport.ts';
 
 export type ModelResources = ReturnType<typeof modelResources>;
@@ -22,6 +30,14 @@ export function modelResources(transport: Transport) {
       },
       get(model: string, options?: CallOptions): Promise<Model> {
         return transport.json('GET', path(model), options);
+      },
+      /** Smaller models of the same task that the caller may use; without `version`, beside what answers. */
+      alternatives(
+        model: string,
+        options: CallOptions & { version?: number } = {},
+      ): Promise<ModelAlternatives> {
+        const { version, signal } = options;
+        return transport.json('GET', path(model, '/alternatives'), { signal, query: { version } });
       },
       /** No request fails meanwhile. */
       setAlias(

@@ -534,6 +534,26 @@ export interface SavingByCause {
   embodiedGCo2e: number;
 }
 
+/** By what requests used in the last 30 days. */
+export interface ModelAlternatives {
+  model: string;
+  version: number;
+  energyWhPerRequest: Figure;
+  /** Null: another organisation's model. */
+  requests: number | null;
+  /** Same inputs and outputs, less energy per request, least first. */
+  alternatives: {
+    model: string;
+    version: number;
+    energyWhPerRequest: number;
+    /** Of the energy per request of the model that was asked for. */
+    ratio: number;
+    requests: number | null;
+    settled: boolean | null;
+  }[];
+  unknown: Record<string, string>;
+}
+
 export interface ImpactReport {
   from: string;
   to: string;

@@ -50,14 +50,14 @@ export interface House {
   jobs: Pick<Jobs, 'enqueue' | 'get' | 'list' | 'cancel'>;
   deployments: Pick<
     Deployments,
-    'create' | 'change' | 'list' | 'get' | 'remove' | 'served' | 'routesChanged' | 'borrow'
+    'create' | 'change' | 'list' | 'get' | 'remove' | 'served' | 'servedVersions' | 'routesChanged' | 'borrow'
   >;
   consolidation: Pick<Consolidation, 'propose' | 'perform' | 'undo'>;
   regions: Pick<Regions, 'now' | 'forecast'>;
   aliases: Pick<AliasMoves, 'move'>;
   evaluations: Pick<Evaluations, 'evaluate' | 'list' | 'passedGate'>;
   explainer: Pick<Explainer, 'explain' | 'sourcesOf'>;
-  energy: Pick<Energy, 'report' | 'live' | 'grid' | 'books'>;
+  energy: Pick<Energy, 'report' | 'live' | 'grid' | 'books' | 'comparison' | 'settling'>;
   exports: Pick<Exports, 'sci' | 'manifest' | 'card' | 'statement'>;
   receipts: Pick<Receipts, 'ofEntry' | 'publicKeys' | 'rotate'>;
   /** Reads an artifact, decrypted and verified. */

@@ -5,6 +5,7 @@
  * In: JSON and files. Out: JSON, problem details (RFC 9457). Promise: unknown fields are refused by name.
  */
 import type { FastifyInstance } from 'fastify';
+import { alternativeRoutes } from './alternatives.ts';
 import { budgetRoutes } from './budgets.ts';
 import { cardRoutes } from './cards.ts';
 import { consolidationRoutes } from './consolidation.ts';
@@ -52,6 +53,7 @@ export async function platformRoutes(app: FastifyInstance, house: House): Promis
       impactRoutes(routes, house);
       ledgerRoutes(routes, house);
       cardRoutes(routes, house);
+      alternativeRoutes(routes, house);
       statementRoutes(routes, house);
       exportRoutes(routes, house);
       gridRoutes(routes, house);

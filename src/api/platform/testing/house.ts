@@ -7,6 +7,7 @@ import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { configSchema } from '../../../config.ts';
 import { Datasets } from '../../../datasets/datasets.ts';
+import { Comparison } from '../../../energy/comparison.ts';
 import { testExports } from '../../../energy/exports/testing/month.ts';
 import { impactJson, unmetered } from '../../../energy/footprint.ts';
 import { openGridSignal } from '../../../energy/grid/open.ts';
@@ -212,6 +213,8 @@ export async function testHouse(options: { webRoot?: string; maxArtifactBytes?: 
       }),
       grid: () => grid,
       books: new LedgerReader(db, async () => {}),
+      comparison: new Comparison(db),
+      settling: () => ({}),
     },
     exports: testExports(db),
     receipts: {
@@ -340,6 +343,8 @@ function deploymentsInMemory(): House['deployments'] {
       if (!found) throw new CommonwattError('VERSION_NOT_FOUND', 'not deployed');
       return found.served;
     },
+    servedVersions: (modelId) =>
+      [...live.values()].map(({ served }) => served).filter((served) => served.modelId === modelId),
     async routesChanged() {},
     borrow: async (model, version) => ({
       served: make(model.id, version).served,
