@@ -108,10 +108,18 @@ export function useOf(
     atMs,
     requests: isInference && !again ? 1 : 0,
     rows,
-    energyJ,
-    carbonG: carbonGCo2e,
+    energyJ: bounded(energyJ),
+    carbonG: bounded(carbonGCo2e),
     call: isCall(context.kind) ? requestOf(context) : null,
   };
+}
+
+/** Of one item; far above what any machine uses for it, and small enough that sums keep their digits. */
+const mostOfItem = 1e9;
+
+/** What is not known counts as nothing, and no charge gives room back. */
+function bounded(amount: number): number {
+  return amount > 0 ? Math.min(amount, mostOfItem) : 0;
 }
 
 /** Of a server that was killed, at the figures its answers carried. */

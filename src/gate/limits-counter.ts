@@ -46,6 +46,7 @@ export class Counter {
   /** Follow what is booked while the ledger is read for them. */
   readonly beginning = new Set<Tally>();
   reserved = 0;
+  #holds = 0;
   refused = 0;
   wouldHaveRefused = 0;
   /** Whoever stops jobs has been told. */
@@ -91,13 +92,20 @@ export class Counter {
   }
 
   hold(amount: number): void {
+    this.#holds++;
     this.reserved += amount;
   }
 
-  letGo(amount: number): void {
+  /** Of what one holds. */
+  reduce(amount: number): void {
     this.reserved -= amount;
-    // Nothing is held: what is left is rounding.
-    if (Math.abs(this.reserved) < 1e-12 * this.limit.amount) this.reserved = 0;
+  }
+
+  /** All that one holds. */
+  letGo(amount: number): void {
+    this.#holds--;
+    // With nobody there what is left is rounding.
+    this.reserved = this.#holds > 0 ? this.reserved - amount : 0;
   }
 }
 

@@ -122,12 +122,13 @@ export class HeldPlace implements Place {
       if (!counter) return held;
       const used = amountOf(counter.limit, { requests: 1, rows, energyJ, carbonG }, work);
       const part = Math.min(held, Math.max(0, used));
-      counter.letGo(part);
+      counter.reduce(part);
       return held - part;
     });
   }
 
   #letGo(): void {
+    if (this.#amounts.length === 0) return;
     for (const [index, counter] of this.#options.counters.entries()) counter.letGo(this.#amounts[index] ?? 0);
     this.#amounts = [];
   }
