@@ -21,7 +21,13 @@ const oneRequest: Omit<NewBudget, 'subject'> = {
 
 async function acme() {
   const { admin } = await platform.organisation('acme');
-  await platform.model(admin, 'digits');
+  const model = await platform.model(admin, 'digits');
+  const share = () =>
+    platform.grants.create(
+      model,
+      { organisation: 'globex', permissions: ['infer'], limit: null, expiresAt: null },
+      admin,
+    );
   const ask = async () => platform.gate.admit(admin, 'infer', 'acme', 'digits');
   const set = (change: Partial<NewBudget> = {}) =>
     platform.budgets.set(admin, {
@@ -29,7 +35,7 @@ async function acme() {
       ...oneRequest,
       ...change,
     });
-  return { admin, ask, set };
+  return { admin, ask, set, share };
 }
 
 describe('a budget', () => {
@@ -97,5 +103,81 @@ describe('a budget', () => {
     const { set } = await acme();
     await expect(set({ unit: 'money' })).rejects.toMatchObject({ where: 'body.currency' });
     await expect(set({ currency: 'EUR' })).rejects.toMatchObject({ where: 'body.unit' });
+  });
+
+  it('is set by owners for their models and grants, by the operator for everybody; others see only what is theirs', async () => {
+    const { admin, share } = await acme();
+    const { admin: guest } = await platform.organisation('globex');
+    const grant = await share();
+    const of = (kind: 'grant' | 'model' | 'organisation' | 'member', name: string) => ({
+      ...oneRequest,
+      subject: { kind, name },
+    });
+    const ofGrant = await platform.budgets.set(admin, of('grant', grant.id));
+    const ofModel = await platform.budgets.set(admin, of('model', 'acme/digits'));
+    const ofAll = await platform.budgets.set(platform.operator, of('organisation', 'globex'));
+    for (const subject of [of('grant', grant.id), of('model', 'acme/digits'), of('member', 'acme/admin')])
+      await expect(platform.budgets.set(guest, subject)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    expect(platform.budgets.list(guest).map(({ id }) => id)).toEqual([ofGrant.id, ofAll.id]);
+    expect(platform.budgets.list(admin).map(({ id }) => id)).toEqual([ofGrant.id, ofModel.id]);
+    expect(platform.budgets.list(platform.operator)).toHaveLength(3);
+
+    const asGuest = async () => platform.gate.admit(guest, 'infer', 'acme', 'digits');
+    await asGuest();
+    // Of a model a guest is not told how much others use.
+    await platform.budgets.remove(admin, ofGrant.id);
+    await platform.budgets.remove(platform.operator, ofAll.id);
+    const refused = await asGuest().catch((error: unknown) => error);
+    expect(refused).toMatchObject({
+      message: `budget ${ofModel.id} of the model acme/digits is used up for this day`,
+      where: `budgets.${ofModel.id}`,
+    });
+  });
+
+  it('has no prices of what one may not see: whether it exists is not told', async () => {
+    const { share } = await acme();
+    const { admin: guest } = await platform.organisation('globex');
+    const money = (...prices: string[]) => ({
+      ...oneRequest,
+      subject: { kind: 'organisation' as const, name: 'globex' },
+      unit: 'money' as const,
+      currency: 'EUR',
+      prices: prices.map((of) => ({ of, perRequest: 1, perRow: 0, perWh: 0 })),
+    });
+    for (const name of ['acme/digits', 'acme/nothing', 'acme', 'nobody'])
+      await expect(platform.budgets.set(guest, money(name))).rejects.toMatchObject({
+        code: 'NOT_FOUND',
+        message: `"${name}" has no price: it does not exist`,
+      });
+    await share();
+    await expect(platform.budgets.set(guest, money('acme/digits', 'acme', 'globex'))).resolves.toBeDefined();
+  });
+
+  it('stops jobs only where jobs are somebody’s and it is hard', async () => {
+    const { admin, set } = await acme();
+    const { id } = await set({ stopsJobs: true });
+    await expect(platform.budgets.change(admin, id, { mode: 'soft' })).rejects.toMatchObject({
+      where: 'body.stopsJobs',
+    });
+    await expect(
+      set({ stopsJobs: true, subject: { kind: 'model', name: 'acme/digits' } }),
+    ).rejects.toMatchObject({ where: 'body.stopsJobs' });
+  });
+
+  it('leaves a trail of who set, changed and removed it', async () => {
+    const { admin, set } = await acme();
+    const { id } = await set();
+    await platform.budgets.change(admin, id, { amount: 7 });
+    await platform.budgets.remove(admin, id);
+    const events = await platform.db
+      .selectFrom('audit_events')
+      .where('subject', '=', id)
+      .selectAll()
+      .execute();
+    expect(events.map(({ action, actor, detail }) => [action, actor, JSON.parse(detail).amount])).toEqual([
+      ['budget.set', 'acme/admin', 1],
+      ['budget.change', 'acme/admin', 7],
+      ['budget.remove', 'acme/admin', 7],
+    ]);
   });
 });

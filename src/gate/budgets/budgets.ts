@@ -110,7 +110,7 @@ export class Budgets {
       organisationId: principal.organisationId,
       subject,
       ...rest,
-      prices: prices && (await pricesOf(db, prices)),
+      prices: prices && (await pricesOf(db, principal, prices)),
       createdAt: now,
       createdBy: actorOf(principal),
       changedAt: now,
@@ -131,7 +131,7 @@ export class Budgets {
     const budget: Budget = { ...before, ...given, changedAt: this.#now().toISOString() };
     checkMoney({ ...budget, prices: prices === undefined ? budget.prices : prices });
     checkStopsJobs(budget, budget.subject.kind);
-    if (prices) budget.prices = await pricesOf(this.#options.db, prices);
+    if (prices) budget.prices = await pricesOf(this.#options.db, principal, prices);
     await this.#write(principal, 'budget.change', budget, (tx) =>
       tx.updateTable('budgets').set(rowOf(budget)).where('id', '=', id).execute(),
     );

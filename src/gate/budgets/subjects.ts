@@ -111,8 +111,11 @@ function personal(row: { organisation_id: string; member_id: string }) {
   return { organisationId: row.organisation_id, memberId: row.member_id, ownerId: row.organisation_id };
 }
 
-/** By ids: a name may later be another's. Prices of what does not exist would count for nothing: NOT_FOUND. */
-export async function pricesOf(db: Db, given: readonly GivenPrice[]): Promise<Price[]> {
+/**
+ * By ids: a name may later be another's. Throws NOT_FOUND for what does not exist, or is nothing that one may see:
+ * its price would count for nothing.
+ */
+export async function pricesOf(db: Db, principal: Principal, given: readonly GivenPrice[]): Promise<Price[]> {
   const prices: Price[] = [];
   for (const [index, price] of given.entries()) {
     const { of } = price;
@@ -122,27 +125,24 @@ export async function pricesOf(db: Db, given: readonly GivenPrice[]): Promise<Pr
         where: `body.prices.${index}.of`,
         hint: 'name each model and organisation once',
       });
-    prices.push({ ...price, ...(of === undefined ? {} : await idsOf(db, of, index)) });
+    prices.push({ ...price, ...(of === undefined ? {} : await idsOf(db, principal, of, index)) });
   }
   return prices;
 }
 
-async function idsOf(db: Db, of: string, index: number): Promise<Pick<Price, 'modelId' | 'ownerId'>> {
-  const [organisation = '', model] = of.split('/');
-  const owner = await db
-    .selectFrom('organisations')
-    .where('name', '=', organisation)
-    .select('id')
-    .executeTakeFirst();
-  if (owner && model === undefined) return { ownerId: owner.id };
-  const found =
-    owner &&
-    (await db
-      .selectFrom('models')
-      .where('organisation_id', '=', owner.id)
-      .where('name', '=', model ?? '')
-      .select('id')
-      .executeTakeFirst());
+async function idsOf(
+  db: Db,
+  principal: Principal,
+  of: string,
+  index: number,
+): Promise<Pick<Price, 'modelId' | 'ownerId'>> {
+  const [name = '', model] = of.split('/');
+  const owner = await db.selectFrom('organisations').where('name', '=', name).select('id').executeTakeFirst();
+  const models = owner ? await modelsToSee(db, principal, owner.id) : [];
+  const isKnown =
+    owner?.id === principal.organisationId || principal.role === 'operator' || models.length > 0;
+  if (owner && isKnown && model === undefined) return { ownerId: owner.id };
+  const found = models.find((each) => each.name === model);
   if (found) return { modelId: found.id };
   throw new CommonwattError(
     'NOT_FOUND',
@@ -152,4 +152,18 @@ async function idsOf(db: Db, of: string, index: number): Promise<Pick<Price, 'mo
       hint: 'name a model as organisation/model, an organisation for all its models, or nothing for everything else',
     },
   );
+}
+
+/** One's own, what is shared with one, and for the operator all. */
+async function modelsToSee(db: Db, { organisationId, role }: Principal, ownerId: string) {
+  let query = db.selectFrom('models').where('organisation_id', '=', ownerId);
+  if (ownerId !== organisationId && role !== 'operator')
+    query = query.where('id', 'in', (by) =>
+      by
+        .selectFrom('grants')
+        .where('grantee_organisation_id', '=', organisationId)
+        .where('revoked_at', 'is', null)
+        .select('model_id'),
+    );
+  return query.select(['id', 'name']).execute();
 }
