@@ -104,9 +104,14 @@ export class HeldPlace implements Place {
   get warning(): string | undefined {
     const warnings: string[] = [];
     for (const { limit, level, taken } of this.#options.counters) {
-      const { warnAt, subject, id, unit, amount, period } = limit;
-      // What others use of their model is not the caller's business.
-      if (warnAt === null || level < warnAt || (subject.kind === 'model' && !this.#options.work.ownsModel))
+      const { warnAt, subject, id, unit, amount, period, mode } = limit;
+      // What only counts says nothing, and what others use of their model is not the caller's business.
+      if (
+        mode === 'shadow' ||
+        warnAt === null ||
+        level < warnAt ||
+        (subject.kind === 'model' && !this.#options.work.ownsModel)
+      )
         continue;
       warnings.push(
         `${id};unit=${unit};used=${shortened(taken)};limit=${shortened(amount)};period=${period}`,

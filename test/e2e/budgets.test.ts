@@ -34,7 +34,7 @@ function budgetOf(keyId: string, unit: (typeof units)[number], mode: (typeof mod
     amount: plenty,
     period: 'month' as const,
     mode,
-    warnAt: mode === 'soft' ? 0.8 : null,
+    warnAt: 0.8,
     ...(unit === 'money' ? { currency: 'EUR', prices: [price] } : {}),
   };
 }
