@@ -50,12 +50,6 @@ interface Pinned extends BatchConfig {
   version: number;
 }
 
-interface BatchProgress {
-  rows: number;
-  ofRows: number;
-  energyWh: number | null;
-}
-
 interface BatchResult {
   artifactSha256: string;
   sizeBytes: number;

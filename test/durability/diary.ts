@@ -46,6 +46,8 @@ export class Diary {
   #owner = '';
   #consumer = '';
   #weights = 0;
+  /** Whom a grant that was not acknowledged was for. */
+  readonly #unsure = new Set<string>();
 
   /** `artifact`: a Keras file with one input, one linear unit, weight 0.123456 and bias 0. */
   constructor(artifact: Uint8Array) {
@@ -150,7 +152,19 @@ export class Diary {
   }
 
   async #grant(cw: Commonwatt, organisation: string): Promise<void> {
-    const { id } = await cw.grants.create(model, { organisation });
+    const { id } = await cw.grants.create(model, { organisation }).catch(async (error: unknown) => {
+      if (!(error instanceof CommonwattApiError)) throw error;
+      // What was not acknowledged may be there all the same.
+      if (error.status !== 409 || !this.#unsure.has(organisation)) {
+        this.#unsure.add(organisation);
+        throw error;
+      }
+      const all = await cw.grants.list(model);
+      const there = all.find((grant) => grant.organisation === organisation && grant.revokedAt === null);
+      if (!there) throw error;
+      return there;
+    });
+    this.#unsure.delete(organisation);
     this.grants.set(id, { id, organisation, fate: 'there' });
     this.#changed();
   }

@@ -125,10 +125,11 @@ describe('two doors', () => {
         return all.length < 600;
       });
       const lost = outcomes.filter(({ status }) => status !== 200);
-      // Each caller on that door loses the one request it had sent; callers on the other door lose none.
-      // (Which door has how many of the callers is the kernel's to say.)
+      // A caller on that door loses the request it had sent, and the one whose new connection was just being handed to it.
+      // Callers on the other door lose none. (Which door has how many of them is the server's turn to say.)
       expect(lost.length).toBeLessThan(12);
-      expect(new Set(lost.map(({ caller }) => caller)).size).toBe(lost.length);
+      expect(lost.map(({ error }) => error)).toEqual(lost.map(() => 'ECONNRESET'));
+      expect(new Set(lost.map(({ caller }) => caller)).size).toBeGreaterThanOrEqual(lost.length - 1);
       await until(() => doorPids(server.process.pid).filter((pid) => pid !== killed).length === 2);
       await until(async () => doorsOf(await load(apiKey, 4, (all) => all.length < 40)).size >= 2);
     },

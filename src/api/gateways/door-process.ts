@@ -20,6 +20,8 @@ export interface DoorProcessOptions {
   serve(link: Duplex, end: (why: unknown) => void): void;
   /** It became ready, or died. */
   changed(): void;
+  /** A connection that it was to take before it died, as it was. */
+  untaken(connection: Socket): void;
 }
 
 const restartAtMostMs = 5_000;
@@ -32,6 +34,8 @@ export class DoorProcess {
   #ready = false;
   #ending = false;
   #deaths = 0;
+  /** On their way to the process: one is sent when the one before has arrived. */
+  readonly #handing = new Set<Socket>();
   #restart: NodeJS.Timeout | undefined;
 
   constructor(options: DoorProcessOptions) {
@@ -48,9 +52,25 @@ export class DoorProcess {
   }
 
   take(connection: Socket): void {
-    this.#child?.send('connection' satisfies DoorOrder, connection, (error) => {
-      if (error) connection.destroy();
+    this.#handing.add(connection);
+    // Kept open: one that Node holds back while the door dies would be closed by nobody.
+    const child = this.#child;
+    child?.send('connection' satisfies DoorOrder, connection, { keepOpen: true }, (error) => {
+      if (!error) {
+        if (this.#handing.delete(connection)) connection.destroy();
+        return;
+      }
+      // It is dead, though nobody has said so yet.
+      if (this.#child === child) this.#ready = false;
+      this.#giveBack(connection);
     });
+  }
+
+  /** What had not been sent can be taken by another door; what had is closed with the process. */
+  #giveBack(connection: Socket): void {
+    if (!this.#handing.delete(connection)) return;
+    if (this.#ending) connection.destroy();
+    else this.#options.untaken(connection);
   }
 
   /** Resolves when the process is gone; after `limitMs` it is killed. */
@@ -87,6 +107,10 @@ export class DoorProcess {
       this.#ready = true;
       this.#options.changed();
     });
+    // It may be dead already: nothing more is given to it.
+    child.on('disconnect', () => {
+      if (this.#child === child) this.#ready = false;
+    });
     child.on('error', (error) => this.#died(child, startedAt, error.message));
     child.on('exit', (code, signal) =>
       this.#died(child, startedAt, signal ? `signal ${signal}` : `exit code ${code}`),
@@ -98,6 +122,7 @@ export class DoorProcess {
     this.#child = undefined;
     this.#ready = false;
     this.#options.changed();
+    for (const connection of this.#handing) this.#giveBack(connection);
     if (this.#ending) return;
     if (performance.now() - startedAt > forgivenMs) this.#deaths = 0;
     const delayMs = Math.min(restartAtMostMs, 50 * 2 ** this.#deaths++);

@@ -79,6 +79,7 @@ export async function openGateways(options: GatewaysOptions): Promise<Gateways> 
         },
         log,
         serve: (link, end) => serveDoor(link, house, log, end),
+        untaken: place,
         changed: () => {
           changed(doors.flatMap(({ pid }) => pid ?? []));
           if (doors.some((door) => door.ready)) for (const connection of waiting.splice(0)) place(connection);
