@@ -57,6 +57,8 @@ export class Resident {
   copies: number;
   /** Counts upwards over all residents: the smallest is the one least recently used. */
   lastUse = 0;
+  /** While its copies are being unloaded: its bytes are counted until then. */
+  leaving: Promise<void> | undefined;
   /** `lastUse` when it was last looked at, and since when it is the same. */
   seenUse = -1;
   idleSinceMs = 0;
@@ -152,17 +154,17 @@ export class Residency {
   /** Takes it out of memory; it is loaded again when it is asked for. Nothing may wait for it. */
   async unload(resident: Resident): Promise<void> {
     const { replica } = resident;
-    if (!replica) return;
+    if (!replica) return resident.leaving;
     resident.replica = undefined;
     this.#loaded.delete(resident);
     resident.stay.onUnloaded();
     this.counts.unloads++;
-    try {
-      await replica.unload();
-    } finally {
+    resident.leaving = replica.unload().finally(() => {
+      resident.leaving = undefined;
       this.#give(resident, 0);
       this.#options.onChange();
-    }
+    });
+    await resident.leaving;
   }
 
   /** For good: what is still being loaded leaves as soon as it is there. */
@@ -178,6 +180,8 @@ export class Residency {
 
   async #load(resident: Resident): Promise<Replica> {
     const { stay } = resident;
+    // Who comes back while he leaves is counted anew only when he is gone: else the one would undo the other.
+    await resident.leaving?.catch(() => undefined);
     await this.#makeRoom(resident);
     const began = performance.now();
     const reading = new ReadOnce(stay.spec.bytes);

@@ -5,7 +5,7 @@ import type { Burden, ImpactReport } from '../server/shapes.ts';
 export function Bases({ consumption, unknown }: Pick<ImpactReport, 'consumption' | 'unknown'>) {
   const { allocated, waste } = consumption;
   const rows: [string, Burden | null][] = [
-    ['Used', consumption],
+    ['Used by requests and jobs', allocated && waste ? less(allocated, waste) : null],
     ['Reserved for it', allocated],
     ['Reserved, not used', waste],
   ];
@@ -37,6 +37,15 @@ export function Bases({ consumption, unknown }: Pick<ImpactReport, 'consumption'
       {allocated === null && unknown.allocated && <p className="quiet">{unknown.allocated}</p>}
     </>
   );
+}
+
+/** The operator's consumption has idle and overhead in it, too, which are waste: so what is used is told by the other two. */
+function less(allocated: Burden, waste: Burden): Burden {
+  const of = (name: keyof Burden) => {
+    const [all, lost] = [allocated[name], waste[name]];
+    return all === null || lost === null ? null : Math.max(0, all - lost);
+  };
+  return { energyWh: of('energyWh'), carbonGCo2e: of('carbonGCo2e'), embodiedGCo2e: of('embodiedGCo2e') };
 }
 
 /** Each model with how much its requests differ, and whether its figure is to be trusted yet. */
