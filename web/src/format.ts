@@ -60,3 +60,8 @@ export function joulesOf(wattHours: number | null): number | null {
 export function shareOf(part: number | null, total: number | null): number | null {
   return part === null || total === null || total <= 0 ? null : part / total;
 }
+
+/** When, in the reader's own time. */
+export function moment(iso: string): string {
+  return new Date(iso).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
+}

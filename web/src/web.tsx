@@ -15,7 +15,7 @@ import { ProblemNote } from './parts/problem-note.tsx';
 import { SignIn } from './parts/sign-in.tsx';
 import { PlaygroundSection } from './playground/playground.tsx';
 import { connect, type Server } from './server/server.ts';
-import type { Whoami } from './server/shapes.ts';
+import type { GroupBy, WhoAmI } from './server/shapes.ts';
 import { forgetKey, openSession, rememberKey } from './session.ts';
 import { usePolled } from './use-polled.ts';
 
@@ -56,15 +56,17 @@ function SignedIn(props: { apiKey: string; onSignIn: (key: string) => void; onSi
   );
 }
 
-function Sections({ server, who }: { server: Server; who: Whoami }) {
+function Sections({ server, who }: { server: Server; who: WhoAmI }) {
   const models = usePolled(server.models, 15_000);
-  const report = usePolled(server.impact, 3_000);
+  const [groupBy, setGroupBy] = useState<GroupBy>('model');
+  const impact = useCallback((signal: AbortSignal) => server.impact(groupBy, signal), [server, groupBy]);
+  const report = usePolled(impact, 3_000);
   const grid = usePolled(server.grid, 60_000);
   return (
     <>
       <LiveSection server={server} report={report} />
       <PlaygroundSection server={server} models={models} organisation={who.organisation} />
-      <ImpactSection report={report} grid={grid} />
+      <ImpactSection server={server} report={report} grid={grid} groupBy={groupBy} onGroupBy={setGroupBy} />
       <DeploymentsSection server={server} who={who} onChange={models.reload} />
       <ModelsSection models={models} />
     </>

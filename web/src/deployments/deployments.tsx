@@ -2,7 +2,7 @@
 import { useMemo, useState } from 'react';
 import { ProblemNote } from '../parts/problem-note.tsx';
 import type { Server } from '../server/server.ts';
-import type { Whoami } from '../server/shapes.ts';
+import type { WhoAmI } from '../server/shapes.ts';
 import { usePolled } from '../use-polled.ts';
 import { DeploymentRow } from './deployment-row.tsx';
 import { servedNow } from './served-now.ts';
@@ -11,7 +11,7 @@ import { useAction } from './use-action.ts';
 
 interface Props {
   server: Server;
-  who: Whoami;
+  who: WhoAmI;
   /** The list of models tells of deployments, too. */
   onChange: () => void;
 }

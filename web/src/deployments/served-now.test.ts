@@ -10,6 +10,7 @@ const deployment = (model: string, version: number, state: Deployment['state'] =
   reason: null,
   memoryBytes: 0,
   settings: null,
+  createdAt: '2026-11-01T00:00:00Z',
 });
 
 const counts = (version: string, success: number, hits: number): VersionCounts => ({

@@ -1,11 +1,11 @@
 import { scaleLinear, scaleLog } from 'd3-scale';
-import { area, curveMonotoneX, line } from 'd3-shape';
+import { area, curveMonotoneX, line, type SymbolType, symbol, symbolCircle, symbolDiamond } from 'd3-shape';
 import { useId } from 'react';
 import { percent, quantity } from '../format.ts';
-import type { CurvePoint } from '../server/shapes.ts';
+import type { CurvePoint, ImpactReport } from '../server/shapes.ts';
 import { useWidth } from '../use-width.ts';
 import { BottomAxis, LeftAxis } from './axes.tsx';
-import { type PlottedPoint, plottedCurve, pointAt } from './curve-points.ts';
+import { plottedCurve } from './curve-points.ts';
 
 const height = 280;
 const left = 76;
@@ -13,85 +13,78 @@ const right = 18;
 const top = 26;
 const bottom = 46;
 
+type OnCurve = Pick<
+  ImpactReport['impact'],
+  'curve' | 'operatingPoint' | 'sloSafe' | 'best' | 'atFullUtilisationGCo2e'
+>;
+
 /**
- * Impact per request against utilisation, f(RUR) = (a + b/u)/W. The vertical axis is logarithmic: on an idle
+ * Impact per request against utilisation, f(RUR). The vertical axis is logarithmic: on an idle
  * machine the operating point lies a hundred times above the floor, and both must be readable.
  */
-export function ImpactCurve(props: {
-  curve: CurvePoint[];
-  /** Utilisation, 0 … 1. */
-  operatingPoint: number | null;
-  floor: number | null;
-}) {
+export function ImpactCurve({ impact }: { impact: OnCurve }) {
   const [frame, width] = useWidth(560);
   const title = useId();
-  const given = plottedCurve(props.curve);
-  const point = pointAt(given, props.operatingPoint);
-  const curve = point ? [...given, point].sort((one, other) => one.utilisation - other.utilisation) : given;
-  const values = curve.map(({ gCo2e }) => gCo2e);
-  const plottable = curve.length >= 2;
+  const { operatingPoint: now, sloSafe: safe, best, atFullUtilisationGCo2e: floor } = impact;
+  const given = plottedCurve(impact.curve);
+  const curve = plottedCurve([...given, now, safe, best]);
+  const values = curve.map(({ gCo2ePerRequest }) => gCo2ePerRequest);
+  if (given.length < 2)
+    return (
+      <div ref={frame} className="plot">
+        <p className="quiet">The curve appears after the first request.</p>
+      </div>
+    );
   const x = scaleLinear([0, 1], [left, width - right]);
-  const y = scaleLog(plottable ? [Math.min(...values), Math.max(...values)] : [1, 10], [
-    height - bottom,
-    top,
-  ]).nice();
-  const pathOf = line<PlottedPoint>()
+  const y = scaleLog([Math.min(...values), Math.max(...values)], [height - bottom, top]).nice();
+  const pathOf = line<CurvePoint>()
     .x(({ utilisation }) => x(utilisation))
-    .y(({ gCo2e }) => y(gCo2e))
+    .y(({ gCo2ePerRequest }) => y(gCo2ePerRequest))
     .curve(curveMonotoneX);
-  const areaOf = area<PlottedPoint>()
+  const areaOf = area<CurvePoint>()
     .x(({ utilisation }) => x(utilisation))
     .y0(height - bottom)
-    .y1(({ gCo2e }) => y(gCo2e))
+    .y1(({ gCo2ePerRequest }) => y(gCo2ePerRequest))
     .curve(curveMonotoneX);
   const xTicks = x.ticks(5).map((value) => ({ value, at: x(value), text: x.tickFormat(5, '.0%')(value) }));
   const yTicks = logTicks(y.ticks()).map((value) => ({ value, at: y(value), text: quantity(value, 'g') }));
-  const labelLeft = point !== null && x(point.utilisation) > width - 190;
+  const mark = (point: CurvePoint | null, className: string, shape: SymbolType) =>
+    plottedCurve([point]).map(({ utilisation, gCo2ePerRequest }) => (
+      <path
+        key={className}
+        className={className}
+        d={symbol(shape, 130)() ?? ''}
+        transform={`translate(${x(utilisation)},${y(gCo2ePerRequest)})`}
+      />
+    ));
   return (
     <div ref={frame} className="plot">
-      {plottable ? (
-        <svg width={width} height={height} role="img" aria-labelledby={title}>
-          <title id={title}>
-            {`Carbon of a request against utilisation: it falls from ${describe(curve[0])} to ${describe(curve.at(-1))}. ${point ? `Now: ${describe(point)}.` : 'No operating point yet.'}`}
-          </title>
-          <LeftAxis ticks={yTicks} x={left} to={width - right} label="gCO₂e per request" />
-          <BottomAxis
-            ticks={xTicks}
-            y={height - bottom}
-            from={left}
-            to={width - right}
-            label="utilisation (RUR)"
-          />
-          <path className="curve-area" d={areaOf(curve) ?? ''} />
-          {props.floor !== null && props.floor > 0 && (
-            <line className="floor" x1={left} x2={width - right} y1={y(props.floor)} y2={y(props.floor)} />
-          )}
-          <path className="curve" d={pathOf(curve) ?? ''} />
-          {point && (
-            <g transform={`translate(${x(point.utilisation)},${y(point.gCo2e)})`}>
-              <circle className="point-halo" r={11} />
-              <circle className="point" r={6} />
-              <text
-                className="point-label"
-                x={labelLeft ? -16 : 16}
-                dy="0.32em"
-                textAnchor={labelLeft ? 'end' : 'start'}
-              >
-                {`now: ${quantity(point.gCo2e, 'g')} at ${percent(point.utilisation)}`}
-              </text>
-            </g>
-          )}
-        </svg>
-      ) : (
-        <p className="quiet">The curve appears after the first request.</p>
-      )}
-      {plottable && <CurveTable curve={given} />}
+      <svg width={width} height={height} role="img" aria-labelledby={title}>
+        <title id={title}>
+          {`Carbon of a request against utilisation: it goes from ${onCurveText(given[0])} to ${onCurveText(given.at(-1))}. ${now ? `Now: ${onCurveText(now)}.` : 'No operating point yet.'}${safe ? ` The best use that keeps the latency: ${onCurveText(safe)}.` : ''}`}
+        </title>
+        <LeftAxis ticks={yTicks} x={left} to={width - right} label="gCO₂e per request" />
+        <BottomAxis
+          ticks={xTicks}
+          y={height - bottom}
+          from={left}
+          to={width - right}
+          label="utilisation (RUR)"
+        />
+        <path className="curve-area" d={areaOf(curve) ?? ''} />
+        {floor !== null && floor > 0 && (
+          <line className="floor" x1={left} x2={width - right} y1={y(floor)} y2={y(floor)} />
+        )}
+        <path className="curve" d={pathOf(curve) ?? ''} />
+        {mark(safe, 'safe-point', symbolDiamond)}
+        {mark(now, 'point', symbolCircle)}
+      </svg>
+      <CurveTable curve={given} />
     </div>
   );
 }
 
-function CurveTable({ curve }: { curve: PlottedPoint[] }) {
-  const step = Math.max(1, Math.floor(curve.length / 10));
+function CurveTable({ curve }: { curve: CurvePoint[] }) {
   return (
     <details>
       <summary>The curve as a table</summary>
@@ -100,17 +93,17 @@ function CurveTable({ curve }: { curve: PlottedPoint[] }) {
           <tr>
             <th scope="col">Utilisation</th>
             <th scope="col">Carbon of a request</th>
+            <th scope="col">Of an hour</th>
           </tr>
         </thead>
         <tbody>
-          {curve
-            .filter((_, index) => index % step === 0 || index === curve.length - 1)
-            .map(({ utilisation, gCo2e }) => (
-              <tr key={utilisation}>
-                <th scope="row">{percent(utilisation)}</th>
-                <td>{quantity(gCo2e, 'gCO₂e')}</td>
-              </tr>
-            ))}
+          {curve.map(({ utilisation, gCo2ePerRequest, gCo2ePerHour }) => (
+            <tr key={utilisation}>
+              <th scope="row">{percent(utilisation)}</th>
+              <td>{quantity(gCo2ePerRequest, 'gCO₂e')}</td>
+              <td>{quantity(gCo2ePerHour, 'gCO₂e')}</td>
+            </tr>
+          ))}
         </tbody>
       </table>
     </details>
@@ -125,6 +118,6 @@ function logTicks(proposed: number[]): number[] {
   return tens.length >= 3 ? tens : proposed.filter(isStep([1, 2, 5]));
 }
 
-function describe(point: PlottedPoint | undefined): string {
-  return point ? `${quantity(point.gCo2e, 'g')} at ${percent(point.utilisation)}` : 'unknown';
+export function onCurveText(point: CurvePoint | undefined): string {
+  return point ? `${quantity(point.gCo2ePerRequest, 'g')} at ${percent(point.utilisation)}` : 'unknown';
 }

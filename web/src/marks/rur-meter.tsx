@@ -1,6 +1,6 @@
 import { scaleLinear } from 'd3-scale';
 import { percent } from '../format.ts';
-import type { ImpactReport, RurOfResource } from '../server/shapes.ts';
+import type { ImpactReport, Utilisation } from '../server/shapes.ts';
 import { useWidth } from '../use-width.ts';
 
 const height = 40;
@@ -47,7 +47,7 @@ export function RurMeter(props: { headline: number | null; rur: ImpactReport['ru
   );
 }
 
-function ResourceRur({ name, rur }: { name: string; rur: RurOfResource }) {
+function ResourceRur({ name, rur }: { name: string; rur: Utilisation }) {
   return (
     <div>
       <dt>{name}</dt>

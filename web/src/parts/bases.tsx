@@ -1,4 +1,4 @@
-import { quantity, whole } from '../format.ts';
+import { quantity } from '../format.ts';
 import type { Burden, ImpactReport } from '../server/shapes.ts';
 
 /** What was used beside what was reserved: both add up to the meter, and the difference is waste. */
@@ -46,43 +46,4 @@ function less(allocated: Burden, waste: Burden): Burden {
     return all === null || lost === null ? null : Math.max(0, all - lost);
   };
   return { energyWh: of('energyWh'), carbonGCo2e: of('carbonGCo2e'), embodiedGCo2e: of('embodiedGCo2e') };
-}
-
-/** Each model with how much its requests differ, and whether its figure is to be trusted yet. */
-export function Groups({ groups }: Pick<ImpactReport, 'groups'>) {
-  const asked = groups.filter(({ requests }) => requests > 0);
-  return (
-    <>
-      <h3>By model</h3>
-      {asked.length === 0 && <p className="quiet">No request in this time.</p>}
-      {asked.length > 0 && (
-        <section className="scroll" aria-label="By model">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Model</th>
-                <th scope="col">Requests</th>
-                <th scope="col">Energy</th>
-                <th scope="col">Median</th>
-                <th scope="col">99 % below</th>
-                <th scope="col">Figure</th>
-              </tr>
-            </thead>
-            <tbody>
-              {asked.map(({ key, requests, energyWh, whPerRequest, settled }) => (
-                <tr key={key}>
-                  <th scope="row">{key}</th>
-                  <td>{whole(requests)}</td>
-                  <td>{quantity(energyWh, 'Wh')}</td>
-                  <td>{quantity(whPerRequest?.p50, 'Wh')}</td>
-                  <td>{quantity(whPerRequest?.p99, 'Wh')}</td>
-                  <td>{settled === null ? 'not known' : settled ? 'settled' : 'not settled yet'}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </section>
-      )}
-    </>
-  );
 }

@@ -1,3 +1,4 @@
+import { moment } from '../format.ts';
 import { Sparkline } from '../marks/sparkline.tsx';
 import type { GridState } from '../server/shapes.ts';
 import type { Polled } from '../use-polled.ts';
@@ -15,7 +16,7 @@ export function Grid({ grid }: { grid: Polled<GridState> }) {
 }
 
 function Now({ current, forecast }: GridState) {
-  const words = [current.kind, current.scope, current.at ? `since ${at(current.at)}` : 'of a year'];
+  const words = [current.kind, current.scope, current.at ? `since ${moment(current.at)}` : 'of a year'];
   if (current.estimated) words.push('estimated');
   return (
     <>
@@ -37,7 +38,13 @@ function Now({ current, forecast }: GridState) {
 function Forecast({ forecast }: Pick<GridState, 'forecast'>) {
   return (
     <>
-      <Sparkline values={forecast.map(({ gPerKwh }) => gPerKwh)} label="Forecast" unit="g/kWh" />
+      <Sparkline
+        values={forecast.map(({ gPerKwh }) => gPerKwh)}
+        label="Forecast"
+        unit="g/kWh"
+        from={moment(forecast[0]?.start ?? '')}
+        to={moment(forecast.at(-1)?.end ?? '')}
+      />
       <details>
         <summary>The forecast as a table</summary>
         <table>
@@ -50,7 +57,7 @@ function Forecast({ forecast }: Pick<GridState, 'forecast'>) {
           <tbody>
             {forecast.map(({ start, gPerKwh }) => (
               <tr key={start}>
-                <th scope="row">{at(start)}</th>
+                <th scope="row">{moment(start)}</th>
                 <td>{gPerKwh.toFixed(0)}</td>
               </tr>
             ))}
@@ -59,8 +66,4 @@ function Forecast({ forecast }: Pick<GridState, 'forecast'>) {
       </details>
     </>
   );
-}
-
-function at(iso: string): string {
-  return new Date(iso).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
 }

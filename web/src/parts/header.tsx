@@ -1,7 +1,7 @@
-import type { Whoami } from '../server/shapes.ts';
+import type { WhoAmI } from '../server/shapes.ts';
 import { Logo } from './logo.tsx';
 
-export function Header({ who, onSignOut }: { who: Whoami | null; onSignOut: () => void }) {
+export function Header({ who, onSignOut }: { who: WhoAmI | null; onSignOut: () => void }) {
   return (
     <header className="top">
       <div className="brand">

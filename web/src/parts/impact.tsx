@@ -1,15 +1,23 @@
-import { percent, quantity, shareOf, times, whole } from '../format.ts';
-import { plottedCurve, pointAt } from '../marks/curve-points.ts';
-import { ImpactCurve } from '../marks/impact-curve.tsx';
-import type { GridState, ImpactReport } from '../server/shapes.ts';
+import { percent, quantity, shareOf, whole } from '../format.ts';
+import type { Server } from '../server/server.ts';
+import type { GridState, GroupBy, ImpactReport } from '../server/shapes.ts';
 import type { Polled } from '../use-polled.ts';
-import { Bases, Groups } from './bases.tsx';
+import { Bases } from './bases.tsx';
 import { Grid } from './grid.tsx';
+import { Groups } from './groups.tsx';
+import { Operating } from './operating.tsx';
 import { QualityBadge } from './quality-badge.tsx';
 import { Sharing } from './sharing.tsx';
 
-export function ImpactSection(props: { report: Polled<ImpactReport>; grid: Polled<GridState> }) {
-  const { report, grid } = props;
+interface Props {
+  server: Server;
+  report: Polled<ImpactReport>;
+  grid: Polled<GridState>;
+  groupBy: GroupBy;
+  onGroupBy: (groupBy: GroupBy) => void;
+}
+
+export function ImpactSection({ server, report, grid, groupBy, onGroupBy }: Props) {
   const data = report.data;
   return (
     <section className="card" aria-labelledby="impact-title">
@@ -21,50 +29,30 @@ export function ImpactSection(props: { report: Polled<ImpactReport>; grid: Polle
       {data && (
         <div className="two">
           <div>
-            <h3>What a request costs at each utilisation</h3>
-            <ImpactCurve
-              curve={data.impact.curve}
-              operatingPoint={data.impact.operatingPoint?.utilisation ?? null}
-              floor={data.impact.atFullUtilisationGCo2e}
-            />
-            <p className="quiet">{curveText(data)}</p>
+            <Operating impact={data.impact} unknown={data.unknown} />
             <Split split={data.split} />
+            <Bases consumption={data.consumption} unknown={data.unknown} />
             <Avoided avoided={data.avoided} />
             <Grid grid={grid} />
           </div>
-          <div>
-            <Sharing sharing={data.sharing} />
-            <Bases consumption={data.consumption} unknown={data.unknown} />
-            <Groups groups={data.groups} />
+          <Sharing sharing={data.sharing} />
+          <div className="wide">
+            <Groups server={server} report={data} groupBy={groupBy} onGroupBy={onGroupBy} />
+            {data.notes.length > 0 && (
+              <details>
+                <summary>Notes to these figures</summary>
+                <ul>
+                  {data.notes.map((note) => (
+                    <li key={note}>{note}</li>
+                  ))}
+                </ul>
+              </details>
+            )}
           </div>
-          {data.notes.length > 0 && (
-            <details className="notes">
-              <summary>Notes to these figures</summary>
-              <ul>
-                {data.notes.map((note) => (
-                  <li key={note}>{note}</li>
-                ))}
-              </ul>
-            </details>
-          )}
         </div>
       )}
     </section>
   );
-}
-
-function curveText({ impact }: ImpactReport): string {
-  const { operatingPoint, atFullUtilisationGCo2e: floor, perRequestGCo2e: booked } = impact;
-  const now = pointAt(plottedCurve(impact.curve), operatingPoint?.utilisation ?? null);
-  const sentences = ['The curve spreads the whole machine, waiting included, over its requests.'];
-  if (booked !== null)
-    sentences.push(`Booked to your requests is what each used and reserved: ${quantity(booked, 'gCO₂e')}.`);
-  if (floor !== null) sentences.push(`The floor, at full use, is ${quantity(floor, 'gCO₂e')}.`);
-  if (now && floor)
-    sentences.push(
-      `At ${percent(now.utilisation)} a request carries ${times(now.gCo2e / floor)} times that: the rest pays for machines that wait.`,
-    );
-  return sentences.join(' ');
 }
 
 function Split({ split }: { split: ImpactReport['split'] }) {

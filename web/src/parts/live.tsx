@@ -29,6 +29,8 @@ export function LiveSection({ server, report }: { server: Server; report: Polled
             values={history.map(({ powerW }) => powerW)}
             label="Power in the last two minutes"
             unit="W"
+            from={`${Math.round((history.length * 2) / 60) || '< 1'} min ago`}
+            to="now"
           />
         </Tile>
         <Tile name="Energy so far" value={quantity(data?.consumption.energyWh, 'Wh')}>

@@ -1,8 +1,8 @@
 import { scaleLinear } from 'd3-scale';
 import { percentValue, quantity, signedQuantity } from '../format.ts';
-import type { Baseline, ImpactReport } from '../server/shapes.ts';
-
-type SharingReport = ImpactReport['sharing'];
+import type { Baseline, SharingReport } from '../server/shapes.ts';
+import { Decomposition } from './decomposition.tsx';
+import { OwnInstances } from './own-instances.tsx';
 
 /** Sharing against everyone running their own: every baseline, the headline named, negative savings shown. */
 export function Sharing({ sharing }: { sharing: SharingReport }) {
@@ -14,6 +14,8 @@ export function Sharing({ sharing }: { sharing: SharingReport }) {
     <div>
       <h3>Sharing against everyone running their own</h3>
       <Headline sharing={sharing} />
+      <Decomposition sharing={sharing} />
+      <h3>Against each way to run it</h3>
       <section className="scroll" aria-label="Baselines">
         <table className="baselines">
           <thead>
@@ -43,6 +45,7 @@ export function Sharing({ sharing }: { sharing: SharingReport }) {
           </tbody>
         </table>
       </section>
+      <OwnInstances sharing={sharing} />
       {sharing.assumptions.length > 0 && (
         <details>
           <summary>Assumptions of the comparison</summary>

@@ -5,7 +5,7 @@ import { useEffect, useRef, useState } from 'react';
 import { ProblemNote } from '../parts/problem-note.tsx';
 import { asProblem, isAbort, type Problem } from '../server/problem.ts';
 import type { Server } from '../server/server.ts';
-import type { Explanation, InferAnswer, Model } from '../server/shapes.ts';
+import type { Answer, Explanation, Model } from '../server/shapes.ts';
 import type { Polled } from '../use-polled.ts';
 import { blank, type Drawing, isBlank } from './brush.ts';
 import { DrawPanel } from './draw-panel.tsx';
@@ -66,7 +66,7 @@ function Playground(props: {
   const version = servedVersion(model);
   const input = drawingInput(version);
   const [drawing, setDrawing] = useState<Drawing>(blank);
-  const [answer, setAnswer] = useState<InferAnswer | null>(null);
+  const [answer, setAnswer] = useState<Answer | null>(null);
   const [explanation, setExplanation] = useState<Explanation | null>(null);
   const [problem, setProblem] = useState<Problem | null>(null);
   const [busy, setBusy] = useState<Busy>(null);

@@ -1,9 +1,9 @@
 import { chance } from '../format.ts';
-import type { InferAnswer, Model } from '../server/shapes.ts';
+import type { Answer, Model } from '../server/shapes.ts';
 import { Footprint } from './footprint.tsx';
 
 /** The answer of the model: the probability that the drawn digit is even, and what the answer used. */
-export function PredictionPanel({ model, answer }: { model: Model; answer: InferAnswer | null }) {
+export function PredictionPanel({ model, answer }: { model: Model; answer: Answer | null }) {
   const probability = answer?.outputs[0]?.data[0];
   if (!answer || probability === undefined) {
     return (

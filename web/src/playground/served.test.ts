@@ -3,9 +3,17 @@ import type { Model, Version } from '../server/shapes.ts';
 import { drawingInput, mayExplain, ownDataset, servedVersion, takesDrawings } from './served.ts';
 
 const version = (number: number, shape = [-1, 100]): Version => ({
+  id: `v${number}`,
   number,
   format: 'keras-h5',
+  sha256: '',
+  onnxSha256: '',
+  sizeBytes: 0,
   inputs: [{ name: 'input', datatype: 'FP32', shape }],
+  outputs: [],
+  createdAt: '2026-11-01T00:00:00Z',
+  createdBy: null,
+  jobId: null,
   dataset: 'acme/digits',
 });
 
@@ -23,7 +31,17 @@ const digits: Model = {
     { id: 'd2', version: 2, state: 'ready' },
     { id: 'd3', version: 3, state: 'failed' },
   ],
-  grant: { permissions: ['infer'], limit: null, usedInPeriod: 0, expiresAt: null },
+  createdAt: '2026-11-01T00:00:00Z',
+  grant: {
+    id: 'g1',
+    organisation: 'globex',
+    permissions: ['infer'],
+    limit: null,
+    usedInPeriod: 0,
+    expiresAt: null,
+    createdAt: '2026-11-01T00:00:00Z',
+    revokedAt: null,
+  },
 };
 
 describe('what the playground can send', () => {
