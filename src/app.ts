@@ -135,6 +135,7 @@ async function build(
     grants,
     budgets: budgets.limits,
     usage: energy,
+    unmetered: config.energy.meter === 'off',
     exhausted: (limit, refusal) => {
       jobs
         .failRunning((job) => limitsJobOf(limit, job), refusal)

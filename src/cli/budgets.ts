@@ -112,7 +112,7 @@ function cells(budget: Budget): string[] {
     limitText(budget),
     mode,
     significant(used),
-    showPercent(used / budget.amount, 0),
+    used === null ? '' : showPercent(used / budget.amount, 0),
     significant(reserved),
     mode === 'shadow' ? `${wouldHaveRefused} would have been` : String(refused),
     periodEnd,

@@ -22,6 +22,8 @@ export interface GateOptions {
   usage: UsageSource;
   /** Absent: there are the limits of grants only. */
   budgets?: BudgetLimits;
+  /** Nothing is metered: energy and carbon are not known. */
+  unmetered?: boolean;
   /** A hard budget that stops jobs is exhausted. */
   exhausted?(limit: Limit, refusal: CommonwattError): void;
   /** Epoch milliseconds. */
@@ -54,13 +56,14 @@ export function createGate({
   grants,
   usage,
   budgets = noBudgets,
+  unmetered = false,
   exhausted,
   now = Date.now,
   capacity = 10_000,
 }: GateOptions): PlatformGate {
   const keys = new Remembered<KnownKey>(capacity);
   const decisions = new Remembered<Decision>(capacity);
-  const limits = new Limits({ usage, now, ...(exhausted ? { exhausted } : {}) });
+  const limits = new Limits({ usage, now, unmetered, ...(exhausted ? { exhausted } : {}) });
   // Counts the changes, so that what was looked up before a change is not remembered after it.
   let policy = 0;
 
@@ -170,7 +173,7 @@ export function createGate({
       const limit = limitOfGrant(grant, grant.modelId);
       if (!limit) return null;
       const { used, reserved } = await limits.state(limit);
-      return Math.round(used + reserved);
+      return Math.round((used ?? 0) + reserved);
     },
     limits,
     policyChanged() {

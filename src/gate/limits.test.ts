@@ -197,6 +197,7 @@ async function go(
     const startMs = Math.floor(nowMs / hourMs) * hourMs;
     for (const each of hard) {
       const { used, reserved, periodEndMs } = await limits.state(each);
+      if (used === null) throw new Error(`${each.id} is metered`);
       expect(periodEndMs).toBe(startMs + hourMs);
       expect(Math.abs(used - book.used(each, startMs))).toBeLessThanOrEqual(1e-9 * each.amount);
       expect(reserved).toBeGreaterThanOrEqual(-1e-9 * each.amount);
@@ -302,5 +303,31 @@ describe('a charge', () => {
       }),
       { numRuns: 50 },
     );
+  });
+});
+
+describe('where nothing is metered', () => {
+  it('what is used of energy, carbon and money per Wh is not known; of requests and rows it is', async () => {
+    const book = new Book();
+    const limits = new Limits({ usage: book, now: () => Date.UTC(2026, 5, 1, 10, 30), unmetered: true });
+    const free = { perRequest: 0, perRow: 0, perWh: 0 };
+    const own = [
+      limit('key', 'first', 'energyWh', 1),
+      limit('key', 'first', 'carbonGCo2e', 1),
+      limit('key', 'first', 'money', 1, { prices: [{ ...free, perWh: 0.2 }] }),
+      limit('key', 'first', 'money', 8, { id: 'flat', prices: [{ ...free, perRequest: 2 }] }),
+      limit('key', 'first', 'requests', 10),
+      limit('key', 'first', 'rows', 6),
+    ];
+    limits.watch(own);
+    book.add(useOf('first', Date.UTC(2026, 5, 1, 10, 30), 3, 0));
+    const states = await Promise.all(own.map((each) => limits.state(each)));
+    expect(states.map(({ used }) => used)).toEqual([null, null, null, 2, 1, 3]);
+    expect(limits.levels()).toEqual([
+      { id: 'flat', level: 2 / 8 },
+      { id: 'key first requests', level: 0.1 },
+      { id: 'key first rows', level: 0.5 },
+    ]);
+    await limits.check(own);
   });
 });

@@ -36,7 +36,8 @@ export interface Work extends Of {
 }
 
 export interface LimitState {
-  used: number;
+  /** Null: nothing meters what it limits, and it holds nobody back. */
+  used: number | null;
   reserved: number;
   /** Since this period began, or the server, if that was later. */
   refused: number;
@@ -47,6 +48,8 @@ export interface LimitState {
 interface LimitsOptions {
   usage: UsageSource;
   now(): number;
+  /** Nothing is metered: energy and carbon are not known. */
+  unmetered?: boolean;
   /** A hard limit that stops jobs is exhausted; told as often as that happens. */
   exhausted?(limit: Limit, refusal: CommonwattError): void;
 }
@@ -113,7 +116,8 @@ export class Limits {
 
   async state(limit: Limit): Promise<LimitState> {
     const counter = await this.#counter(limit);
-    const { used, reserved, refused, wouldHaveRefused, endMs } = counter;
+    const { reserved, refused, wouldHaveRefused, endMs } = counter;
+    const used = this.#options.unmetered && countsEnergy(limit) ? null : counter.used;
     return { used, reserved, refused, wouldHaveRefused, periodEndMs: endMs };
   }
 
@@ -122,6 +126,7 @@ export class Limits {
     const nowMs = this.#options.now();
     return [...this.#counters.values()]
       .filter(({ endMs, tally }) => nowMs < endMs && tally)
+      .filter(({ limit }) => !(this.#options.unmetered && countsEnergy(limit)))
       .map(({ limit, used }) => ({ id: limit.id, level: used / limit.amount }));
   }
 
@@ -341,6 +346,14 @@ export class Limits {
     const nowMs = this.#options.now();
     for (const counter of [...this.#counters.values()]) if (counter.endMs <= nowMs) this.#drop(counter);
   }
+}
+
+function countsEnergy({ unit, prices }: Limit): boolean {
+  return (
+    unit === 'energyWh' ||
+    unit === 'carbonGCo2e' ||
+    (unit === 'money' && prices?.some(({ perWh }) => perWh > 0) === true)
+  );
 }
 
 function countsRequests({ unit, prices }: Limit): boolean {

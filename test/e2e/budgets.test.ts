@@ -45,6 +45,13 @@ const find = async (cw: Commonwatt, id: string): Promise<Budget> => {
   return found;
 };
 
+/** Of a server that meters. */
+const counted = async (cw: Commonwatt, id: string): Promise<Budget & { used: number }> => {
+  const { used, ...rest } = await find(cw, id);
+  if (used === null) throw new Error(`budget ${id} counts nothing: ${rest.unknown.used}`);
+  return { ...rest, used };
+};
+
 describe.each([1, 2])('with %i gateways', (gateways) => {
   it('every protocol keeps every limit: hard refuses, soft warns, shadow counts', async () => {
     const here = await start({ COMMONWATT_GATEWAYS: String(gateways) });
@@ -62,7 +69,7 @@ describe.each([1, 2])('with %i gateways', (gateways) => {
         expect({ protocol, mode, ...first }).toMatchObject({ answered: true, warning: undefined });
         for (const unit of units) {
           const id = ids.get(unit) ?? '';
-          const { used, reserved } = await find(cw, id);
+          const { used, reserved } = await counted(cw, id);
           expect({ protocol, unit, used: used > 0, reserved }).toEqual({
             protocol,
             unit,
@@ -129,7 +136,7 @@ async function reconcile(here: ExampleServer, cw: Commonwatt, keys: readonly str
     expect({
       key: subject.name,
       unit,
-      off: Math.abs(used - booked) <= 1e-9 * booked ? 0 : [used, booked],
+      off: used !== null && Math.abs(used - booked) <= 1e-9 * booked ? 0 : [used, booked],
     }).toEqual({
       key: subject.name,
       unit,
@@ -150,20 +157,20 @@ describe('hundreds at once, over four protocols', () => {
       expect(asked.every(({ answered, refused }) => answered || refused)).toBe(true);
       return asked.filter(({ answered }) => answered).length;
     };
-    const counted = await cw.keys.create({ name: 'counted' });
-    await cw.budgets.set({ ...budgetOf(counted.id, 'requests', 'hard'), amount: 123 });
-    expect(await storm(counted.apiKey)).toBe(123);
+    const asking = await cw.keys.create({ name: 'asking' });
+    await cw.budgets.set({ ...budgetOf(asking.id, 'requests', 'hard'), amount: 123 });
+    expect(await storm(asking.apiKey)).toBe(123);
 
     const metered = await cw.keys.create({ name: 'metered' });
     const { id } = await cw.budgets.set(budgetOf(metered.id, 'energyWh', 'hard'));
     for (let times = 0; times < 20; times++) await askBy(here, 'json', metered.apiKey);
     await cw.impact();
-    const one = (await find(cw, id)).used / 20;
+    const one = (await counted(cw, id)).used / 20;
     const amount = 120 * one;
     await cw.budgets.change(id, { amount });
     const answered = await storm(metered.apiKey);
     await cw.impact();
-    const { used, reserved } = await find(cw, id);
+    const { used, reserved } = await counted(cw, id);
     expect(reserved).toBe(0);
     // Some were answered and some were not; what each held was an upper estimate.
     expect(answered).toBeGreaterThan(0);
@@ -180,7 +187,7 @@ describe('a server that is killed', () => {
     const { id } = await clientOf(here).budgets.set({ ...budgetOf(keyId, 'requests', 'hard'), amount: 30 });
     const energy = (await clientOf(here).budgets.set(budgetOf(keyId, 'energyWh', 'soft'))).id;
     for (let times = 0; times < 20; times++) await askBy(here, times % 2 === 0 ? 'json' : 'grpc', apiKey);
-    const before = await find(clientOf(here), energy);
+    const before = await counted(clientOf(here), energy);
     await here.stop({ signal: 'SIGKILL', keep: true });
     server = undefined;
     const again = await start({}, here.dataFolder);
@@ -240,4 +247,40 @@ describe('a training', () => {
     expect(text).toMatch(new RegExp(`^commonwatt_budget_used_ratio\\{budget="${id}"\\} \\d`, 'm'));
     expect(text).toMatch(/^commonwatt_budget_refusals_total\{mode="hard"\} [1-9]/m);
   }, 90_000);
+});
+
+describe('a server that meters nothing', () => {
+  it('says that energy, carbon and what they cost are not known, holds nobody back by them, and counts the rest', async () => {
+    const metered = await start();
+    await metered.stop({ keep: true });
+    server = undefined;
+    const here = await start({ COMMONWATT_METER: 'off' }, metered.dataFolder);
+    const cw = clientOf(here);
+    const { id: keyId, apiKey } = await cw.keys.create({ name: 'unmetered' });
+    const flat = { ...budgetOf(keyId, 'money', 'hard'), prices: [{ perRequest: 0.5 }] };
+    const most = { requests: plenty, rows: 3, energyWh: 1e-9, carbonGCo2e: 1e-9, money: 100 };
+    const set = units.map((unit) => ({
+      ...budgetOf(keyId, unit, 'hard'),
+      amount: most[unit],
+    }));
+    for (const budget of set) if (budget.unit !== 'requests') await cw.budgets.set(budget);
+    await cw.budgets.set({ ...flat, amount: 100 });
+    for (let times = 0; times < 3; times++)
+      expect(await askBy(here, 'json', apiKey)).toMatchObject({ answered: true });
+    expect(await askBy(here, 'json', apiKey)).toMatchObject({ refused: true });
+    const unknown = { used: 'metering is off: it holds nobody back' };
+    expect((await cw.budgets.list()).map(({ unit, used, unknown }) => ({ unit, used, unknown }))).toEqual([
+      { unit: 'rows', used: 3, unknown: {} },
+      { unit: 'energyWh', used: null, unknown },
+      { unit: 'carbonGCo2e', used: null, unknown },
+      {
+        unit: 'money',
+        used: null,
+        unknown: { used: 'metering is off: it holds by what requests and rows cost alone' },
+      },
+      { unit: 'money', used: 1.5, unknown: {} },
+    ]);
+    const text = await (await fetch(`${here.baseUrl}/metrics`)).text();
+    expect(text.match(/^commonwatt_budget_used_ratio\{/gm)).toHaveLength(2);
+  }, 60_000);
 });

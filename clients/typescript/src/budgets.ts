@@ -38,14 +38,15 @@ export type BudgetChange = Partial<Pick<NewBudget, 'amount' | 'mode' | 'warnAt' 
 export interface Budget extends Required<Omit<NewBudget, 'subject'>> {
   id: string;
   subject: { kind: BudgetSubjectKind; id: string; name: string };
-  /** In its unit, by what the ledger has booked in this period. */
-  used: number;
+  /** In its unit, by what the ledger has booked in this period; null: why stands in `unknown`. */
+  used: number | null;
   /** Of requests in flight, estimated. */
   reserved: number;
   refused: number;
   /** Under a shadow budget. */
   wouldHaveRefused: number;
   periodEnd: string;
+  unknown: Record<string, string>;
   createdAt: string;
   createdBy: string;
 }

@@ -1,5 +1,6 @@
 /** Budgets: how much of what may be used in a period, by whom, or of whose model. */
 import { z } from 'zod';
+import { meteringIsOff } from '../../energy/footprint.ts';
 import type { Principal } from '../../gate/gate.ts';
 import { principalOf } from '../guard.ts';
 import type { House, PlatformApp } from './house.ts';
@@ -66,16 +67,21 @@ const budgetSchema = z.object({
   stopsJobs: z.boolean(),
   currency: z.string().nullable(),
   prices: z.array(z.looseObject({})).nullable(),
-  used: z.number().describe('in its unit, by what the ledger has booked in this period'),
+  used: z.number().nullable().describe('in its unit, by what the ledger has booked in this period'),
   reserved: z.number().describe('of requests in flight, estimated'),
   refused: z.number(),
   wouldHaveRefused: z.number(),
   periodEnd: z.string(),
+  unknown: z.record(z.string(), z.string()).describe('why `used` is null'),
   createdAt: z.string(),
   createdBy: z.string(),
 });
 
 const errors = ['FORBIDDEN', 'NOT_FOUND', 'CONFLICT'] as const;
+
+/** Of what is not metered: what still holds. */
+const heldBy = (unit: (typeof units)[number]) =>
+  unit === 'money' ? 'it holds by what requests and rows cost alone' : 'it holds nobody back';
 
 export function budgetRoutes(app: PlatformApp, { budgets, gate }: Pick<House, 'budgets' | 'gate'>): void {
   const view = async (principal: Principal, id: string) => {
@@ -85,6 +91,7 @@ export function budgetRoutes(app: PlatformApp, { budgets, gate }: Pick<House, 'b
     return {
       ...budget,
       ...state,
+      unknown: state.used === null ? { used: `${meteringIsOff}: ${heldBy(budget.unit)}` } : {},
       prices: budget.prices === null ? null : budget.prices.map((each) => ({ ...each })),
       subject: { kind, id: subjectId, name },
       periodEnd: new Date(periodEndMs).toISOString(),
