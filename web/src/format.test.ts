@@ -1,5 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { joulesOf, percent, quantity, shareOf, signedQuantity, unknownFigure } from './format.ts';
+import {
+  joulesOf,
+  percent,
+  plain,
+  quantity,
+  shareOf,
+  signedPoints,
+  signedQuantity,
+  unknownFigure,
+} from './format.ts';
 
 describe('figures', () => {
   it('carry an SI prefix and three significant digits', () => {
@@ -13,6 +22,13 @@ describe('figures', () => {
   it('show a negative saving with its sign', () => {
     expect(signedQuantity(-0.5, 'g')).toBe('−500\u00a0mg');
     expect(signedQuantity(2, 'g')).toBe('+2\u00a0g');
+    expect(signedPoints(-0.025)).toBe('−2.5\u00a0points');
+  });
+
+  it('of money have no prefix', () => {
+    expect(plain(0.083)).toBe('0.083');
+    expect(plain(1234.5)).toBe('1,234.5');
+    expect(plain(null)).toBe(unknownFigure);
   });
 
   it('are a dash when unknown, never 0', () => {

@@ -7,6 +7,9 @@ const count = format(',');
 const probability = format('.3f');
 const factor = format(',.2~r');
 const signedSi = format('+.3~s');
+const small = format('.3~r');
+const twoDecimals = format(',.2~f');
+const points = format('+.2~r');
 
 export const unknownFigure = '–';
 
@@ -38,8 +41,19 @@ export function percentValue(value: number | null | undefined): string {
   return `${small ? format('.1~r')(value) : oneDecimal(value)}\u00a0%`;
 }
 
+/** A difference of two shares, in percentage points. */
+export function signedPoints(difference: number): string {
+  return `${points(difference * 100)}\u00a0points`;
+}
+
 export function whole(value: number | null | undefined): string {
   return value === null || value === undefined ? unknownFigure : count(value);
+}
+
+/** Without a prefix: of money and rates nobody says milli. */
+export function plain(value: number | null): string {
+  if (value === null) return unknownFigure;
+  return Math.abs(value) < 1 ? small(value) : twoDecimals(value);
 }
 
 /** How many times as much, with two significant digits. */

@@ -1,12 +1,15 @@
 /**
- * The page at `/`: live impact, a playground for the shared model, what sharing saves, what
- * is served, and the models in reach.
+ * The page at `/`: live impact, a playground for the shared model, what sharing saves, budgets, what is done about it,
+ * what is served, the models in reach, and the books as files.
  *
  * In: an API key (typed once, or in the address's fragment) and the HTTP API of this very server. Out: what the
  * caller may see, nothing more. Promise: every figure says whether it was measured, estimated or assumed.
  */
 import { useCallback, useMemo, useState } from 'react';
+import { ActingSection } from './acting/acting.tsx';
+import { BudgetsSection } from './budgets/budgets.tsx';
 import { DeploymentsSection } from './deployments/deployments.tsx';
+import { DownloadsSection } from './downloads/downloads.tsx';
 import { Header } from './parts/header.tsx';
 import { ImpactSection } from './parts/impact.tsx';
 import { LiveSection } from './parts/live.tsx';
@@ -67,8 +70,11 @@ function Sections({ server, who }: { server: Server; who: WhoAmI }) {
       <LiveSection server={server} report={report} />
       <PlaygroundSection server={server} models={models} organisation={who.organisation} />
       <ImpactSection server={server} report={report} grid={grid} groupBy={groupBy} onGroupBy={setGroupBy} />
+      <BudgetsSection server={server} who={who} />
+      <ActingSection server={server} who={who} />
       <DeploymentsSection server={server} who={who} onChange={models.reload} />
       <ModelsSection models={models} />
+      <DownloadsSection server={server} who={who} models={models.data} />
     </>
   );
 }
