@@ -241,6 +241,7 @@ async function build(
     },
     mayRun: (job, { goesOn }) => gate.checkJob(job, goesOn ? 'goes on' : 'begins'),
     grid: () => energy.grid(),
+    ended: (ends) => energy.jobsEnded(ends),
     checkpoints: new Checkpoints({ db, artifacts, log }),
   });
   undo.push(() => jobs.stop());

@@ -6,7 +6,7 @@ import type { Db } from '../storage/db.ts';
 import { type Basis, readBasis } from './basis.ts';
 import { Comparison } from './comparison.ts';
 import { embodiedShare } from './embodied.ts';
-import type { Accountant, Footprint, JobMeter, Reservation, UsageSource } from './energy.ts';
+import type { Accountant, Footprint, JobEnd, JobMeter, Reservation, UsageSource } from './energy.ts';
 import { meteringIsOff, unmetered } from './footprint.ts';
 import { type Grid, gridLine, openGridSignal } from './grid/open.ts';
 import { Host } from './host.ts';
@@ -22,6 +22,7 @@ import type { Helper } from './processes.ts';
 import { type ImpactReport, type ReportHost, type ReportQuery, resourceWeights } from './reports.ts';
 import { type Settling, SettlingWindows } from './settling.ts';
 import { readEarlierWindows } from './settling-store.ts';
+import { bookOutcomes } from './store/heads.ts';
 import type { RunnersAtWork } from './unbooked.ts';
 import { UnmeteredUsage } from './unmetered-usage.ts';
 import type { Settlement } from './unsettled.ts';
@@ -34,6 +35,8 @@ export interface Energy extends Accountant, UsageSource {
   setGateways(pids: readonly number[]): void;
   /** Closes the open interval and writes it: afterwards reports hold everything up to now. */
   settle(): Promise<void>;
+  /** All lines of these jobs say from now on what became of them. Settles first. */
+  jobsEnded(ends: readonly JobEnd[]): Promise<void>;
   /** Settles first. Throws INVALID_REQUEST for an impossible window. */
   report(query: ReportQuery): Promise<ImpactReport>;
   live(): Live;
@@ -238,6 +241,11 @@ class MeteredEnergy implements Energy {
     return this.#running().ledger.settle();
   }
 
+  async jobsEnded(ends: readonly JobEnd[]): Promise<void> {
+    await this.settle();
+    await bookOutcomes(this.#options.db, ends);
+  }
+
   async report(query: ReportQuery): Promise<ImpactReport> {
     const { ledger, metering } = this.#running();
     return ledger.report(this.#reportHost(this.basis(), metering), query);
@@ -326,6 +334,8 @@ function noAccountant({ db, log }: EnergyOptions): Energy {
     read: () => usage.read(),
     listen: (listener) => usage.listen(listener),
     async settle() {},
+    // What was booked by an earlier server.
+    jobsEnded: (ends) => bookOutcomes(db, ends),
     report: () => Promise.reject(refuse()),
     grid() {
       throw refuse();

@@ -131,6 +131,12 @@ export interface UsageSource {
   listen(listener: UsageListener): void;
 }
 
+/** Of a job that came to nothing: it broke, or was cancelled. */
+export interface JobEnd {
+  jobId: string;
+  outcome: 'failed' | 'aborted';
+}
+
 export interface JobWork {
   context: WorkContext;
   pid: number;

@@ -14,6 +14,7 @@ import type { AuditEvent } from '../gate/audit.ts';
 import { quote } from '../models/names.ts';
 import type { Db } from '../storage/db.ts';
 import type { Checkpoints } from './checkpoints.ts';
+import { Ends, type EndsOptions } from './ends.ts';
 import {
   cancelledError,
   errorOf,
@@ -55,7 +56,7 @@ export interface JobOwner {
   keyId: string | null;
 }
 
-export interface JobsOptions {
+export interface JobsOptions extends Pick<EndsOptions, 'ended'> {
   db: Db;
   /** Writes the event in the same transaction as what it tells of. */
   audit(trx: Db, event: AuditEvent): Promise<unknown>;
@@ -85,6 +86,7 @@ export class Jobs {
   readonly #events = new EventEmitter().setMaxListeners(0);
   readonly #store: JobStore;
   readonly #scheduler: Scheduler;
+  readonly #ends: Ends;
   #running: (AtWork & { run: Running }) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #state: 'new' | 'started' | 'stopping' = 'new';
@@ -95,6 +97,7 @@ export class Jobs {
   constructor(options: JobsOptions) {
     this.#options = options;
     this.#store = new JobStore(options.db, options.audit);
+    this.#ends = new Ends(options);
     this.#scheduler = new Scheduler({
       db: options.db,
       grid: () => {
@@ -119,6 +122,7 @@ export class Jobs {
       }
     }
     this.#state = 'started';
+    this.#ends.tellAgain();
     this.#pump();
   }
 
@@ -128,6 +132,7 @@ export class Jobs {
     clearTimeout(this.#timer);
     this.#running?.run.abort(new CommonwattError('NOT_READY', 'the server is stopping'));
     await this.#pumping;
+    await this.#ends.idle();
     this.#events.emit('stop');
   }
 
@@ -184,7 +189,10 @@ export class Jobs {
     const ended = await this.#store.cancel(id, organisationId, `${organisation}/${member}`);
     if (!ended && this.#running?.id === id)
       this.#running.run.abort(new CommonwattError('CANCELLED', cancelledError.message));
-    if (ended) await this.#dropCheckpoint(job);
+    if (ended) {
+      await this.#dropCheckpoint(job);
+      if (job.startedAt !== null) await this.#ends.tell(id, 'cancelled');
+    }
     const now = await this.get(principal.organisationId, id);
     if (ended) this.#events.emit('change', now);
     return now;
@@ -307,6 +315,7 @@ export class Jobs {
     if (this.#running?.id === id) this.#running = undefined;
     const job = await this.#byId(id);
     await this.#dropCheckpoint(job);
+    await this.#ends.tell(id, state);
     this.#events.emit('change', job);
   }
 

@@ -2,6 +2,7 @@
 import { type Selectable, sql } from 'kysely';
 import type { Db, Schema } from '../../storage/db.ts';
 import type { Entry } from '../attribution.ts';
+import type { JobEnd } from '../energy.ts';
 
 export type Head = Omit<Selectable<Schema['ledger_heads']>, 'key'>;
 type HeadFacts = Omit<Head, 'id'>;
@@ -80,4 +81,16 @@ export async function readHeads(db: Db, ids: Iterable<number>): Promise<Map<numb
     .select(['id', ...attributes])
     .execute();
   return new Map(rows.map((row) => [row.id, row]));
+}
+
+/**
+ * What becomes of a job is known when it ends, and its lines are booked as it goes: a head is one job's only, so that
+ * all of its lines and sums, archived ones too, say it. The key stays: what is still to come finds the same head.
+ * What failed or was left on the way stays as it is.
+ */
+export async function bookOutcomes(db: Db, ends: readonly JobEnd[]): Promise<void> {
+  const told = JSON.stringify(ends.map(({ jobId, outcome }) => [jobId, outcome]));
+  await sql`with told as materialized (select value ->> 0 as job, value ->> 1 as outcome from json_each(${told}))
+    update ledger_heads set outcome = told.outcome from told
+    where ledger_heads.job_id = told.job and ledger_heads.outcome = 'finished'`.execute(db);
 }
