@@ -45,6 +45,7 @@ export interface OperatingReport {
   operatingPoint: CurvePoint | null;
   /** The least of f on (0, 1], whatever latency says. */
   best: CurvePoint | null;
+  /** What it leaves out stands in `unknown`. */
   sloSafe: SafePoint | null;
   unknown: Record<string, string>;
 }
@@ -101,6 +102,10 @@ function safePoint(
         : 'no deployment has a latency objective (its setting latencyObjectiveMs)',
     );
   const { model, objectiveMs, latency, most } = first;
+  const left = latencies.filter(
+    (each) => each.objectiveMs !== null && !bound.some((own) => own.model === each.model),
+  );
+  const names = left.map((each) => each.model).join(', ');
   // Latency is about all that CPUs do; RUR counts only what is of use.
   const mostUtilisation = Math.min(1, most) - otherUse;
   if (mostUtilisation <= 0)
@@ -117,6 +122,9 @@ function safePoint(
       method: latency.method,
       savingGCo2ePerHour: demand * (point(utilisation).gCo2ePerRequest - best.gCo2ePerRequest),
     },
-    why: null,
+    why:
+      left.length === 0
+        ? null
+        : `too few requests of ${names} lately: ${left.length > 1 ? 'their objectives are' : 'its objective is'} left out`,
   };
 }

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 
-const part = z.coerce.number().min(0).max(1);
+const part = z.number().min(0).max(1);
 
 /** `0.1`, or `{ everyone: 0.1, organisations: { acme: 0.5 } }`. */
 export const reboundSettings = z
@@ -16,5 +16,7 @@ export const reboundSettings = z
 export type Rebound = z.infer<typeof reboundSettings>;
 
 export function inducedPart({ everyone, organisations }: Rebound, organisation: string | null): number {
-  return (organisation === null ? undefined : organisations[organisation]) ?? everyone;
+  // An organisation may have the name of something that every object has, e.g. `constructor`.
+  if (organisation === null || !Object.hasOwn(organisations, organisation)) return everyone;
+  return organisations[organisation] ?? everyone;
 }
