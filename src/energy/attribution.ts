@@ -17,7 +17,7 @@ import { splitCpu } from './shares.ts';
 export type AttributionMethod = 'direct' | 'shared step' | 'proportional';
 
 /** What became of it: what is computed is booked whatever it is; goodput counts 'finished' only. */
-type Outcome = 'finished' | 'aborted' | 'failed' | 'cached';
+export type Outcome = 'finished' | 'aborted' | 'failed' | 'cached';
 
 /** What lines of one caller on one model have in common; made once, shared by many lines. */
 export interface LineHead {
