@@ -75,6 +75,11 @@ export function shareOf(part: number | null, total: number | null): number | nul
   return part === null || total === null || total <= 0 ? null : part / total;
 }
 
+/** Day of the week and time, where the date is clear. */
+export function hourOf(iso: string): string {
+  return new Date(iso).toLocaleString('en-GB', { weekday: 'short', hour: '2-digit', minute: '2-digit' });
+}
+
 /** When, in the reader's own time. */
 export function moment(iso: string): string {
   return new Date(iso).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short' });

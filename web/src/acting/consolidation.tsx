@@ -14,7 +14,11 @@ export function Consolidation({ server }: { server: Server }) {
   return (
     <>
       <h3>Fewer, fuller runners</h3>
-      {state.problem && <ProblemNote problem={state.problem} onRetry={state.reload} />}
+      {state.problem?.code === 'NOT_SUPPORTED' ? (
+        <p className="quiet">{`${state.problem.message}: ${state.problem.hint ?? ''}`}</p>
+      ) : (
+        state.problem && <ProblemNote problem={state.problem} onRetry={state.reload} />
+      )}
       {action.problem && <ProblemNote problem={action.problem} />}
       <p role="status" className="quiet">
         {action.busy ?? action.done}
@@ -57,14 +61,8 @@ export function Consolidation({ server }: { server: Server }) {
 }
 
 function Proposal({ state }: { state: ConsolidationState }) {
-  const { steps, before, after, windowS, mode } = state;
-  const seen = `by what was seen in ${whole(Math.round(windowS / 60))} min`;
-  if (steps.length === 0)
-    return (
-      <p className="quiet">
-        {mode === 'off' ? 'Consolidation is switched off.' : `Nothing to make fewer or fuller, ${seen}.`}
-      </p>
-    );
+  const { steps, before, after, windowS } = state;
+  if (steps.length === 0) return <p className="quiet">{nothingText(windowS)}</p>;
   return (
     <>
       <ul className="steps">
@@ -78,7 +76,7 @@ function Proposal({ state }: { state: ConsolidationState }) {
         <table className="figures">
           <thead>
             <tr>
-              <th scope="col">{`Predicted, ${seen}`}</th>
+              <th scope="col">{`Predicted, ${seenIn(windowS)}`}</th>
               <th scope="col">Now</th>
               <th scope="col">Then</th>
               <th scope="col">Change</th>
@@ -110,6 +108,18 @@ function Proposal({ state }: { state: ConsolidationState }) {
       </p>
     </>
   );
+}
+
+const watchedAtLeastS = 300;
+
+function nothingText(windowS: number): string {
+  return windowS < watchedAtLeastS
+    ? 'Nothing to propose yet: what is served is watched for five minutes first.'
+    : `Nothing to make fewer or fuller, ${seenIn(windowS)}.`;
+}
+
+function seenIn(windowS: number): string {
+  return `by what was seen in ${whole(Math.round(windowS / 60))} min`;
 }
 
 function Performed({ performed }: { performed: NonNullable<ConsolidationState['performed']> }) {

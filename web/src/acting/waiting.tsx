@@ -20,7 +20,7 @@ export function Waiting({ server }: { server: Server }) {
       )}
       {listed && listed.length > 0 && (
         <section className="scroll" aria-label="Jobs that wait for cleaner hours">
-          <table className="words">
+          <table className="stacked">
             <thead>
               <tr>
                 <th scope="col">Job</th>
@@ -39,15 +39,17 @@ export function Waiting({ server }: { server: Server }) {
                       {kind}
                       <span className="quiet line">{`${id.slice(0, 8)}, ${createdBy}`}</span>
                     </th>
-                    <td>
+                    <td data-label="State">
                       <span className={`badge ${state}`}>{state}</span>
                     </td>
-                    <td>
+                    <td data-label="Plan">
                       {planText(schedule)}
                       {schedule.plan && <Intensities {...schedule.plan} />}
                     </td>
-                    <td className={saved.worse ? 'worse' : ''}>{saved.text}</td>
-                    <td>{moment(schedule.deadline)}</td>
+                    <td data-label="Saves" className={saved.worse ? 'worse' : ''}>
+                      {saved.text}
+                    </td>
+                    <td data-label="To be done by">{moment(schedule.deadline)}</td>
                   </tr>
                 );
               })}

@@ -41,7 +41,7 @@ export function BudgetsSection({ server, who }: { server: Server; who: WhoAmI })
       )}
       {list && list.length > 0 && (
         <section className="scroll" aria-label="List of budgets">
-          <table className="figures budgets">
+          <table className="figures stacked">
             <thead>
               <tr>
                 <th scope="col">Of</th>
@@ -90,18 +90,18 @@ function BudgetRow(props: { budget: Budget; who: WhoAmI; onOpen: (open: Open) =>
   return (
     <tr>
       <th scope="row">{of}</th>
-      <td>
+      <td data-label="Used">
         <Level budget={budget} of={of} />
       </td>
-      <td>
+      <td data-label="Mode">
         <span title={modeTexts[mode]}>{mode}</span>
         <span className="quiet line">
           {warnAt === null ? 'no warning' : `warns at ${(warnAt * 100).toFixed(0)}\u00a0%`}
           {budget.stopsJobs && ', ends jobs'}
         </span>
       </td>
-      <td>{moment(periodEnd)}</td>
-      <td>
+      <td data-label="Ends">{moment(periodEnd)}</td>
+      <td data-label="Refused">
         {whole(refused)}
         {mode === 'shadow' && (
           <span className="quiet line">{`${whole(wouldHaveRefused)} would have been`}</span>

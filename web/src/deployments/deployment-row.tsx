@@ -19,14 +19,14 @@ export function DeploymentRow({ deployment, server, action, onStop }: Props) {
   return (
     <tr>
       <th scope="row">{`${model}:${version}`}</th>
-      <td>
+      <td data-label="State">
         <span className={`badge ${state}`}>{stateText[state]}</span>
         {settings?.pinned && <span className="badge">pinned</span>}
         {reason && <p className="reason">{reason}</p>}
       </td>
-      <td>{memoryBytes > 0 ? quantity(memoryBytes, 'B') : 'none'}</td>
-      <td>{counts ? <Answered counts={counts} /> : '–'}</td>
-      <td>
+      <td data-label="Memory">{memoryBytes > 0 ? quantity(memoryBytes, 'B') : 'none'}</td>
+      <td data-label="Answered">{counts ? <Answered counts={counts} /> : '–'}</td>
+      <td data-label="Served">
         {settings ? (
           <details>
             <summary>Settings</summary>

@@ -46,7 +46,7 @@ export function DeploymentsSection({ server, who, onChange }: Props) {
       )}
       {listed && listed.length > 0 && (
         <section className="scroll" aria-label="List of deployments">
-          <table>
+          <table className="stacked">
             <thead>
               <tr>
                 <th scope="col">Version</th>

@@ -4,6 +4,7 @@ import { useAction } from '../deployments/use-action.ts';
 import { ProblemNote } from '../parts/problem-note.tsx';
 import type { Server } from '../server/server.ts';
 import type { Model, WhoAmI } from '../server/shapes.ts';
+import { usePolled } from '../use-polled.ts';
 import { cardFile, type FileOf, ledgerFile, manifestFile, statementFile, windowOf } from './files.ts';
 import { save } from './save.ts';
 
@@ -12,6 +13,8 @@ export function DownloadsSection(props: { server: Server; who: WhoAmI; models: M
   const [days, setDays] = useState(1);
   const [month, setMonth] = useState(() => new Date().toISOString().slice(0, 7));
   const [model, setModel] = useState('');
+  const [organisation, setOrganisation] = useState(who.organisation);
+  const organisations = usePolled(server.organisations, null);
   const action = useAction(() => {});
   const get = (file: FileOf) =>
     action.start({ busy: `Fetching ${file.name}…`, done: `${file.name} is downloaded.` }, async () =>
@@ -58,7 +61,16 @@ export function DownloadsSection(props: { server: Server; who: WhoAmI; models: M
           {button('Ledger, Parquet', () => ledgerFile('parquet', window()))}
           {button('Manifest, YAML', () => manifestFile(days === 1 ? 'hour' : 'day', window()))}
         </Row>
-        <Row title="Statement" about={`What a month of ${who.organisation} took, by model and day.`}>
+        <Row title="Statement" about="What a month of an organisation took, by model and day.">
+          <select
+            aria-label="Organisation of the statement"
+            value={organisation}
+            onChange={({ target }) => setOrganisation(target.value)}
+          >
+            {(organisations.data?.map(({ name }) => name) ?? [who.organisation]).map((name) => (
+              <option key={name}>{name}</option>
+            ))}
+          </select>
           <input
             type="month"
             aria-label="Month of the statement"
@@ -67,10 +79,8 @@ export function DownloadsSection(props: { server: Server; who: WhoAmI; models: M
             max={new Date().toISOString().slice(0, 7)}
             onChange={({ target }) => setMonth(target.value)}
           />
-          {button('Statement, to print', () =>
-            month ? statementFile(who.organisation, month, 'html') : null,
-          )}
-          {button('Statement, JSON', () => (month ? statementFile(who.organisation, month, 'json') : null))}
+          {button('Statement, to print', () => (month ? statementFile(organisation, month, 'html') : null))}
+          {button('Statement, JSON', () => (month ? statementFile(organisation, month, 'json') : null))}
         </Row>
         <Row title="Impact card" about="What training a model used, and what an inference uses.">
           {chosen === undefined ? (

@@ -6,7 +6,12 @@ import { useWidth } from '../use-width.ts';
 const height = 40;
 
 /** The resource utilization rate as a bar from 0 to 100 %, with CPU and memory apart. */
-export function RurMeter(props: { headline: number | null; rur: ImpactReport['rur'] | null }) {
+export function RurMeter(props: {
+  headline: number | null;
+  rur: ImpactReport['rur'] | null;
+  /** Why there is no headline. */
+  unknown: string | undefined;
+}) {
   const [frame, width] = useWidth(600);
   const x = scaleLinear([0, 1], [0, width]);
   const share = props.headline ?? 0;
@@ -37,10 +42,20 @@ export function RurMeter(props: { headline: number | null; rur: ImpactReport['ru
           ))}
         </svg>
       </div>
-      {props.rur && (
+      {props.headline === null && props.unknown && (
+        <p className="quiet rur-parts">{`Not known: ${props.unknown}.`}</p>
+      )}
+      {props.rur && props.headline !== null && (
         <dl className="rur-parts">
           <ResourceRur name="CPU" rur={props.rur.cpu} />
           <ResourceRur name="Memory" rur={props.rur.memory} />
+          {props.rur.accelerator && <ResourceRur name="Accelerators" rur={props.rur.accelerator} />}
+          {props.rur.goodput.partOfUsed !== null && (
+            <div>
+              <dt>Goodput</dt>
+              <dd>{`${percent(props.rur.goodput.partOfUsed)} of what was used came to something`}</dd>
+            </div>
+          )}
         </dl>
       )}
     </div>

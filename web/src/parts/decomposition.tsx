@@ -13,7 +13,7 @@ const words: Record<keyof SavingByCause, [string, string]> = {
 
 /** What the saving comes from: bars that begin where the one before ended, and sum to it. */
 export function Decomposition({ sharing }: { sharing: SharingReport }) {
-  const { decomposition, savingGCo2e: saving, low, high } = sharing;
+  const { decomposition, savingGCo2e: saving, savingPercent, low, high } = sharing;
   if (saving === null) return null;
   const falls = waterfall(decomposition);
   const reach = reachOf(falls);
@@ -41,7 +41,7 @@ export function Decomposition({ sharing }: { sharing: SharingReport }) {
           <tr className="total">
             <th scope="row">
               {`Saved against ${sharing.headlineBaseline}`}{' '}
-              {low !== null && high !== null && (
+              {savingPercent !== null && low !== null && high !== null && (
                 <span className="quiet">{`${percentValue(low)} to ${percentValue(high)} (5–95 %)`}</span>
               )}
               <Bar from={x(0)} to={x(saving)} zero={x(0)} grams={saving} />

@@ -1,4 +1,4 @@
-import { moment } from '../format.ts';
+import { hourOf, moment } from '../format.ts';
 import { Sparkline } from '../marks/sparkline.tsx';
 import type { GridState } from '../server/shapes.ts';
 import type { Polled } from '../use-polled.ts';
@@ -36,14 +36,16 @@ function Now({ current, forecast }: GridState) {
 }
 
 function Forecast({ forecast }: Pick<GridState, 'forecast'>) {
+  const [first, last] = [forecast[0], forecast.at(-1)];
+  if (!first || !last) return null;
   return (
     <>
       <Sparkline
         values={forecast.map(({ gPerKwh }) => gPerKwh)}
         label="Forecast"
         unit="g/kWh"
-        from={moment(forecast[0]?.start ?? '')}
-        to={moment(forecast.at(-1)?.end ?? '')}
+        from={hourOf(first.start)}
+        to={hourOf(last.end)}
       />
       <details>
         <summary>The forecast as a table</summary>

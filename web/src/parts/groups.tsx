@@ -47,7 +47,7 @@ export function Groups({ server, report, groupBy, onGroupBy }: Props) {
           className="scroll"
           aria-label={`Requests by ${isGrouping(shown) ? groupings[shown] : shown}`}
         >
-          <table className="figures">
+          <table className="figures stacked">
             <thead>
               <tr>
                 <th scope="col">{isGrouping(shown) ? groupings[shown] : shown}</th>
@@ -88,26 +88,26 @@ function Row({ name, group, report }: { name: string; group: Group; report: Impa
   return (
     <tr>
       <th scope="row">{name}</th>
-      <td>
+      <td data-label="Requests">
         {whole(requests)}
         {finished < requests && (
           <span className="quiet">{` ${whole(requests - finished)} came to nothing`}</span>
         )}
       </td>
-      <td>{quantity(energyWh, 'Wh')}</td>
-      <td>{quantity(carbonGCo2e, 'g')}</td>
+      <td data-label="Energy">{quantity(energyWh, 'Wh')}</td>
+      <td data-label="CO₂e">{quantity(carbonGCo2e, 'g')}</td>
       {whPerRequest === null ? (
-        <td colSpan={3}>
+        <td colSpan={3} data-label="Per request">
           <Reason unknown={{ whPerRequest: notCounted, ...report.unknown }} of="whPerRequest" />
         </td>
       ) : (
         <>
-          <td>{quantity(whPerRequest.p50, 'Wh')}</td>
-          <td>{quantity(whPerRequest.p90, 'Wh')}</td>
-          <td>{quantity(whPerRequest.p99, 'Wh')}</td>
+          <td data-label="Median">{quantity(whPerRequest.p50, 'Wh')}</td>
+          <td data-label="90 % below">{quantity(whPerRequest.p90, 'Wh')}</td>
+          <td data-label="99 % below">{quantity(whPerRequest.p99, 'Wh')}</td>
         </>
       )}
-      <td>
+      <td data-label="Figure">
         <span className={`badge ${settled === false ? 'warn' : ''}`} title={settlingOf(settled)}>
           {settled === null ? 'not known' : settled ? 'settled' : 'not settled yet'}
         </span>

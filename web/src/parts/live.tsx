@@ -22,7 +22,11 @@ export function LiveSection({ server, report }: { server: Server; report: Polled
       </div>
       {report.problem && <ProblemNote problem={report.problem} onRetry={report.reload} />}
       {!report.problem && problem && <ProblemNote problem={problem} />}
-      <RurMeter headline={data ? data.rur.headline : (latest?.rur ?? null)} rur={data?.rur ?? null} />
+      <RurMeter
+        headline={data ? data.rur.headline : (latest?.rur ?? null)}
+        rur={data?.rur ?? null}
+        unknown={data?.unknown.rur}
+      />
       <dl className="tiles">
         <Tile name="Power now" value={quantity(latest?.powerW, 'W')}>
           <Sparkline
@@ -35,7 +39,7 @@ export function LiveSection({ server, report }: { server: Server; report: Polled
         </Tile>
         <Tile name="Energy so far" value={quantity(data?.consumption.energyWh, 'Wh')}>
           {data &&
-            `${hoursOf(data)}; ${percent(shareOf(data.split.idleWh, data.split.meterWh))} of the platform’s energy idles`}
+            `${hoursOf(data)}, as far as settled; ${percent(shareOf(data.split.idleWh, data.split.meterWh))} of the platform’s energy idles`}
         </Tile>
         <Tile name="Carbon" value={quantity(data?.consumption.carbonGCo2e, 'gCO₂e')}>
           {data && <CarbonBasis report={data} />}

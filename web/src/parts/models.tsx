@@ -18,7 +18,7 @@ export function ModelsSection({ models }: { models: Polled<Model[]> }) {
       )}
       {models.data && models.data.length > 0 && (
         <section className="scroll" aria-label="List of models">
-          <table>
+          <table className="stacked">
             <thead>
               <tr>
                 <th scope="col">Model</th>
@@ -45,20 +45,20 @@ function ModelRow({ model }: { model: Model }) {
   return (
     <tr>
       <th scope="row">{model.ref}</th>
-      <td>{versions.join(', ') || '–'}</td>
-      <td>
+      <td data-label="Versions">{versions.join(', ') || '–'}</td>
+      <td data-label="Aliases">
         {model.aliases.length === 0 && '–'}
         {model.aliases.map(({ alias, version }) => (
           <span className="badge" key={alias}>{`${alias} → ${version}`}</span>
         ))}
       </td>
-      <td>
+      <td data-label="State">
         {model.deployments.length === 0 && 'not deployed'}
         {model.deployments.map(({ id, version, state }) => (
           <span className={`badge ${state}`} key={id}>{`${version} ${stateText[state]}`}</span>
         ))}
       </td>
-      <td>{model.owned ? 'own' : <GrantText grant={model.grant} />}</td>
+      <td data-label="Access">{model.owned ? 'own' : <GrantText grant={model.grant} />}</td>
     </tr>
   );
 }

@@ -71,13 +71,18 @@ function Headline({ sharing }: { sharing: SharingReport }) {
       <p>
         {verdict}{' '}
         {savingGCo2e !== null && (
-          <strong className="figure">{`${quantity(Math.abs(savingGCo2e), 'gCO₂e')} (${percentValue(savingPercent === null ? null : Math.abs(savingPercent))})`}</strong>
+          <strong className="figure">{`${quantity(Math.abs(savingGCo2e), 'gCO₂e')}${savingPercent === null ? '' : ` (${percentValue(Math.abs(savingPercent))})`}`}</strong>
         )}{' '}
         <span>{against}</span>
       </p>
-      {low !== null && high !== null && (
+      {savingPercent === null && savingGCo2e !== null && (
         <p className="quiet">
-          {`5–95 % interval of the saving: ${percentValue(low)} to ${percentValue(high)}`}
+          Not known in per cent, nor how sure it is: the other side is 0, as nobody asked in this time.
+        </p>
+      )}
+      {savingPercent !== null && low !== null && high !== null && (
+        <p className="quiet">
+          {`5–95 % interval of the saving: ${percentValue(low)} to ${percentValue(high)}. Estimated: what is shared was metered, the other side is computed.`}
         </p>
       )}
       {!distinguishable && <p className="badge warn">not distinguishable from 0</p>}
