@@ -9,6 +9,7 @@
  * `number` carries the wall time of the computation itself in ns (RESULT), the runner's resident bytes (LOADED,
  * UNLOADED, ALIVE) or 1 where the fault is the execution provider's and not the model's (FAILED).
  */
+import { FrameCutter } from './frame-cutter.ts';
 import {
   bytesPerElement,
   type Datatype,
@@ -44,8 +45,6 @@ export interface Frame {
 
 const headerBytes = 1 + 4 + 4 + 8;
 const timesBytes = 16;
-/** A frame larger than this is a fault of the peer, not a tensor. */
-const largestFrameBytes = 0x7fffffff;
 
 export function frameHead(
   kind: FrameKind,
@@ -211,88 +210,26 @@ export function readTensors(payload: Buffer): Tensor[] {
   return tensors;
 }
 
-/**
- * Cuts a stream of chunks into frames. Feed it every chunk; it calls back once for each whole frame, whose payload
- * is a view into what was received. A frame larger than a chunk is gathered in one buffer of its size, so that a model
- * of 1 GB is in memory once and not twice.
- */
+/** Feed it every chunk of a stream; it calls back once for each whole frame (see `FrameCutter`). */
 export class FrameReader {
-  readonly #onFrame: (frame: Frame) => void;
-  readonly #maxBytes: number;
-  /** The beginning of a frame whose length is not known yet, or all that came of a frame that is. */
-  #partial: Buffer = empty;
-  #filled = 0;
+  readonly #cutter: FrameCutter;
 
   /** Throws a RangeError from `push` when a frame announces more than `maxBytes`. */
-  constructor(onFrame: (frame: Frame) => void, maxBytes: number = largestFrameBytes) {
-    this.#onFrame = onFrame;
-    this.#maxBytes = maxBytes;
+  constructor(onFrame: (frame: Frame) => void, maxBytes?: number) {
+    this.#cutter = new FrameCutter((frame) => onFrame(openFrame(frame)), headerBytes, maxBytes);
   }
 
   push(chunk: Buffer): void {
-    let data = chunk;
-    if (this.#filled > 0) {
-      data = this.#complete(data);
-      if (this.#filled > 0) return;
-    }
-    while (data.length >= 4) {
-      const length = this.#length(data);
-      if (data.length < length) break;
-      this.#emit(data.subarray(0, length));
-      data = data.subarray(length);
-    }
-    if (data.length > 0) this.#keep(data);
-  }
-
-  /** Adds to the frame that was begun; returns what is left for the next ones. */
-  #complete(chunk: Buffer): Buffer {
-    let from = 0;
-    if (this.#filled < 4) {
-      from = chunk.copy(this.#partial, this.#filled, 0, 4 - this.#filled);
-      this.#filled += from;
-      if (this.#filled < 4) return empty;
-      this.#grow();
-    }
-    const copied = chunk.copy(this.#partial, this.#filled, from);
-    this.#filled += copied;
-    if (this.#filled < this.#partial.length) return empty;
-    const whole = this.#partial;
-    this.#partial = empty;
-    this.#filled = 0;
-    this.#emit(whole);
-    return chunk.subarray(from + copied);
-  }
-
-  #keep(data: Buffer) {
-    this.#partial = Buffer.allocUnsafe(4);
-    this.#filled = data.copy(this.#partial, 0, 0, 4);
-    if (this.#filled < 4) return;
-    this.#grow();
-    this.#filled += data.copy(this.#partial, 4, 4);
-  }
-
-  /** Makes room for the frame whose length has been read. */
-  #grow() {
-    const head = this.#partial;
-    this.#partial = Buffer.allocUnsafeSlow(this.#length(head));
-    head.copy(this.#partial);
-  }
-
-  #length(data: Buffer): number {
-    const length = data.readUInt32LE(0);
-    if (length < headerBytes || length > this.#maxBytes) throw new RangeError(`frame of ${length} bytes`);
-    return 4 + length;
-  }
-
-  #emit(frame: Buffer) {
-    this.#onFrame({
-      kind: frame.readUInt8(4) as FrameKind,
-      id: frame.readUInt32LE(5),
-      replica: frame.readUInt32LE(9),
-      number: frame.readDoubleLE(13),
-      payload: frame.subarray(4 + headerBytes),
-    });
+    this.#cutter.push(chunk);
   }
 }
 
-const empty = Buffer.alloc(0);
+function openFrame(frame: Buffer): Frame {
+  return {
+    kind: frame.readUInt8(4) as FrameKind,
+    id: frame.readUInt32LE(5),
+    replica: frame.readUInt32LE(9),
+    number: frame.readDoubleLE(13),
+    payload: frame.subarray(4 + headerBytes),
+  };
+}

@@ -3,6 +3,7 @@
  * fields, little-endian. All that is said in one turn of the event loop leaves in one write.
  */
 import type { Duplex } from 'node:stream';
+import { FrameCutter } from '../../runtimes/frame-cutter.ts';
 
 export const kinds = {
   /** Door: may this key use this model, and what does it look like? */
@@ -21,8 +22,6 @@ export const kinds = {
 } as const;
 
 const usualBytes = 64 * 1024;
-/** A frame larger than this is a fault of the other side. */
-const maxFrameBytes = 0x7fffffff;
 
 /** Gathers frames, and writes them at the end of the turn. */
 export class Outbox {
@@ -153,31 +152,11 @@ export function readFrames(
   onFrame: (kind: number, fields: Fields) => void,
   onBroken: (error: unknown) => void,
 ): void {
-  let chunks: Buffer[] = [];
-  let buffered = 0;
-  let wanted = 4;
-
-  function read(chunk: Buffer): void {
-    chunks.push(chunk);
-    buffered += chunk.length;
-    if (buffered < wanted) return;
-    let data = chunks.length === 1 ? chunk : Buffer.concat(chunks, buffered);
-    while (data.length >= 4) {
-      const length = data.readUInt32LE(0);
-      if (length < 1 || length > maxFrameBytes) throw new RangeError(`frame of ${length} bytes`);
-      if (data.length < 4 + length) break;
-      const frame = data.subarray(4, 4 + length);
-      onFrame(frame.readUInt8(0), new Fields(frame.subarray(1)));
-      data = data.subarray(4 + length);
-    }
-    chunks = data.length > 0 ? [data] : [];
-    buffered = data.length;
-    wanted = data.length >= 4 ? 4 + data.readUInt32LE(0) : 4;
-  }
+  const cutter = new FrameCutter((frame) => onFrame(frame.readUInt8(4), new Fields(frame.subarray(5))), 1);
 
   function onData(chunk: Buffer): void {
     try {
-      read(chunk);
+      cutter.push(chunk);
     } catch (error) {
       socket.off('data', onData);
       onBroken(error);
