@@ -40,3 +40,12 @@ export function distinctRows(count) {
     ),
   );
 }
+
+/** The example network as its owner exports it. */
+export async function exampleBytes({ example: { baseUrl, model, owner } }) {
+  const answer = await fetch(`${baseUrl}/api/v1/models/${model}/versions/1/artifact?format=onnx`, {
+    headers: { authorization: `Bearer ${owner.apiKey}` },
+  });
+  if (!answer.ok) throw new Error(await answer.text());
+  return Buffer.from(await answer.arrayBuffer());
+}

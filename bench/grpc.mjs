@@ -16,7 +16,8 @@ import {
   ModelInferRequestSchema,
 } from '../dist/api/inference/proto/open_inference_grpc_pb.js';
 import { consumerOf, distinctRows } from './example.mjs';
-import { cpuSeconds, median } from './load.mjs';
+import { median } from './load.mjs';
+import { familySeconds } from './processes.mjs';
 import { startCommonwatt, startScript } from './servers.mjs';
 
 const { values } = parseArgs({
@@ -113,14 +114,14 @@ async function load({ address, model, pid, headers: metadata }, connections, dur
   const [body, log] = [join(scratch, 'body'), join(scratch, 'log')];
   writeFileSync(body, frame);
   const given = { 'content-type': 'application/grpc', te: 'trailers', ...metadata };
-  const before = cpuSeconds([pid]);
+  const before = familySeconds([pid]);
   const answered = await answeredBy(address);
   await run('h2load', [
     ...['-t1', `-c${connections}`, '-m1', `-D${duration}`, '-d', body, `--log-file=${log}`],
     ...Object.entries(given).flatMap(([name, value]) => ['-H', `${name}: ${value}`]),
     `http://${address}/inference.GRPCInferenceService/ModelInfer`,
   ]);
-  const used = cpuSeconds([pid]) - before;
+  const used = familySeconds([pid]) - before;
   const rows = readFileSync(log, 'utf8')
     .trim()
     .split('\n')

@@ -7,7 +7,7 @@ import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { consumerOf, distinctRows } from './example.mjs';
+import { consumerOf, distinctRows, exampleBytes } from './example.mjs';
 import { load, median, requireWrk, uniqueMark } from './load.mjs';
 import { v2Binary } from './peers/workloads.mjs';
 import { cpuSeconds } from './processes.mjs';
@@ -108,13 +108,9 @@ async function limit(which, env) {
   return { url: `${url}/v2/models/x/infer`, headers, bodies: json, pids: [pid], stop };
 }
 
-async function exampleModel({ example: { baseUrl, model, owner } }) {
-  const answer = await fetch(`${baseUrl}/api/v1/models/${model}/versions/1/artifact?format=onnx`, {
-    headers: { authorization: `Bearer ${owner.apiKey}` },
-  });
-  if (!answer.ok) throw new Error(await answer.text());
+async function exampleModel(server) {
   const file = join(mkdtempSync(join(tmpdir(), 'commonwatt-bench-')), 'model.onnx');
-  writeFileSync(file, Buffer.from(await answer.arrayBuffer()));
+  writeFileSync(file, await exampleBytes(server));
   return file;
 }
 

@@ -1,8 +1,9 @@
 // Load from wrk (Debian package `wrk`): light enough to leave the cores to the servers.
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { familySeconds } from './processes.mjs';
 
 /** Eight characters that each request replaces by eight digits of its own. */
 export const uniqueMark = '@@@@@@@@';
@@ -60,7 +61,7 @@ done = function(summary, latency, requests)
     summary.errors.status + summary.errors.connect + summary.errors.read + summary.errors.timeout))
 end\n`,
   );
-  const before = cpuSeconds(pids);
+  const before = familySeconds(pids);
   const text = await new Promise((resolve, reject) => {
     const child = spawn('wrk', ['-t1', `-c${connections}`, `-d${seconds}s`, '-s', script, url], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -73,7 +74,7 @@ end\n`,
       code === 0 ? resolve(out) : reject(new Error(`wrk ended with ${code}: ${out}`)),
     );
   });
-  const used = cpuSeconds(pids) - before;
+  const used = familySeconds(pids) - before;
   rmSync(folder, { recursive: true, force: true });
   const [, requests, micros, p50, p99, failed] = /RESULT (\d+) (\d+) (\d+) (\d+) (\d+)/
     .exec(text)
@@ -86,32 +87,6 @@ end\n`,
     failed,
     cpuPer1000: used / (requests / 1000),
   };
-}
-
-/** CPU seconds (user and system) so far of these processes and all their children, from /proc (100 ticks a second). */
-export function cpuSeconds(pids) {
-  const processes = readdirSync('/proc').flatMap((name) => {
-    if (!/^\d+$/.test(name)) return [];
-    try {
-      const text = readFileSync(`/proc/${name}/stat`, 'utf8');
-      const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-      const [parent, user, system] = [fields[1], fields[11], fields[12]].map(Number);
-      return [{ pid: Number(name), parent, ticks: user + system }];
-    } catch {
-      return [];
-    }
-  });
-  const wanted = new Set(pids);
-  for (let grown = true; grown; ) {
-    grown = false;
-    for (const { pid, parent } of processes) {
-      if (wanted.has(parent) && !wanted.has(pid)) {
-        wanted.add(pid);
-        grown = true;
-      }
-    }
-  }
-  return processes.reduce((sum, { pid, ticks }) => sum + (wanted.has(pid) ? ticks / 100 : 0), 0);
 }
 
 export function median(values) {

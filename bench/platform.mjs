@@ -1,61 +1,17 @@
 // A server on an empty data folder with one organisation, for benchmarks that bring models of their own.
-import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { Commonwatt } from '@commonwatt/client';
+import { startProgram } from './servers.mjs';
 
-const entry = fileURLToPath(new URL('../dist/main.js', import.meta.url));
-const running = new Set();
-process.on('exit', () => {
-  for (const child of running) child.kill('SIGTERM');
-});
-
-/** `folder` and `apiKey`: those of an earlier start; `prefix`: a command that starts it, e.g. `taskset -c 0`. */
-export async function startPlatform({ env = {}, folder, apiKey, prefix = [] } = {}) {
-  const data = folder ?? mkdtempSync(join(tmpdir(), 'commonwatt-bench-'));
-  const began = performance.now();
-  const [command, ...args] = [...prefix, process.execPath, entry, 'up', '--json'];
-  const child = spawn(command, args, {
-    env: {
-      ...process.env,
-      COMMONWATT_DATA: data,
-      COMMONWATT_PORT: '0',
-      COMMONWATT_GRPC_PORT: '0',
-      COMMONWATT_LOG_LEVEL: 'warn',
-      ...env,
-    },
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  running.add(child);
-  let text = '';
-  child.stdout.on('data', (chunk) => {
-    text += chunk;
-  });
-  while (!text.includes('\n}\n')) {
-    if (child.exitCode !== null) throw new Error(`the server ended with ${child.exitCode}`);
-    await sleep(2);
-  }
-  const readyMs = performance.now() - began;
-  const { baseUrl, operatorKey } = JSON.parse(text);
+/** `folder` and `apiKey`: those of an earlier start; `prefix`: see `startProgram`. */
+export async function startPlatform({ apiKey, ...options } = {}) {
+  const program = await startProgram(['up', '--json'], options, (text) =>
+    text.includes('\n}\n') ? JSON.parse(text) : undefined,
+  );
+  const { told, folder, pid, readyMs, stop } = program;
+  const { baseUrl, operatorKey } = told;
   const key = apiKey ?? (await organise(baseUrl, operatorKey));
-  return {
-    baseUrl,
-    readyMs,
-    folder: data,
-    apiKey: key,
-    operatorKey,
-    pid: child.pid,
-    client: new Commonwatt({ baseUrl, apiKey: key }),
-    async stop({ keep = false } = {}) {
-      running.delete(child);
-      child.kill('SIGTERM');
-      while (child.exitCode === null && child.signalCode === null) await sleep(10);
-      if (!keep) rmSync(data, { recursive: true, force: true });
-    },
-  };
+  const client = new Commonwatt({ baseUrl, apiKey: key });
+  return { baseUrl, readyMs, folder, apiKey: key, operatorKey, pid, client, stop };
 }
 
 async function organise(baseUrl, operatorKey) {

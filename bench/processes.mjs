@@ -3,17 +3,10 @@ import { readdirSync, readFileSync } from 'node:fs';
 
 const ticksPerSecond = 100;
 
-export function family(pid) {
-  const children = readdirSync('/proc').filter((name) => /^\d+$/.test(name) && parentOf(name) === pid);
-  return [pid, ...children.flatMap((child) => family(Number(child)))];
-}
-
-function parentOf(pid) {
-  try {
-    return Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ')[1]);
-  } catch {
-    return undefined;
-  }
+/** Itself first, then its children, each with its own. */
+export function family(pid, table = processes()) {
+  const children = table.filter(({ parent }) => parent === pid);
+  return [pid, ...children.flatMap((child) => family(child.pid, table))];
 }
 
 /** `field`: Rss, or Pss (pages that several share count once). */
@@ -22,7 +15,33 @@ export function memoryMb(pid, field) {
   return Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(text)[1]) / 1024;
 }
 
+/** User and system time so far. */
 export function cpuSeconds(pid) {
-  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+  return statOf(pid).seconds;
+}
+
+/** Of these processes and all that they started; those that are gone count no more. */
+export function familySeconds(pids) {
+  const table = processes();
+  const wanted = new Set(pids.flatMap((pid) => family(pid, table)));
+  return table.reduce((sum, { pid, seconds }) => sum + (wanted.has(pid) ? seconds : 0), 0);
+}
+
+function processes() {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      return [statOf(Number(name))];
+    } catch {
+      return [];
+    }
+  });
+}
+
+function statOf(pid) {
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
+  // The name, in brackets, may itself hold blanks and brackets.
+  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
+  const [parent, user, system] = [fields[1], fields[11], fields[12]].map(Number);
+  return { pid, parent, seconds: (user + system) / ticksPerSecond };
 }

@@ -12,16 +12,41 @@ process.on('exit', () => {
   for (const child of running) child.kill('SIGTERM');
 });
 
-const root = fileURLToPath(new URL('..', import.meta.url));
+const entry = fileURLToPath(new URL('../dist/main.js', import.meta.url));
 
 /** The product on a data folder of its own; the first example is run in it once. */
 export async function startCommonwatt({ data, env = {} } = {}) {
-  const folder = data ?? mkdtempSync(join(tmpdir(), 'commonwatt-bench-'));
+  const program = await startProgram(['up', '--example'], { folder: data, env }, (text, folder) => {
+    if (!/\bready\b/i.test(text)) return undefined;
+    try {
+      return JSON.parse(readFileSync(join(folder, 'example.json'), 'utf8'));
+    } catch {
+      // Written a moment later.
+      return undefined;
+    }
+  });
+  const { told: example, folder, pid, readyMs } = program;
+  return {
+    example,
+    folder,
+    pid,
+    readyMs,
+    stop: (keep = false) => program.stop({ keep: keep || Boolean(data) }),
+  };
+}
+
+/**
+ * The product with these arguments. `folder`: an earlier one; `prefix`: a command that starts it, e.g. `taskset -c 0`.
+ * `read` is asked with each piece of its output, until it gives what was `told`.
+ */
+export async function startProgram(given, { folder, env = {}, prefix = [] }, read) {
+  const data = folder ?? mkdtempSync(join(tmpdir(), 'commonwatt-bench-'));
   const started = performance.now();
-  const child = spawn(process.execPath, [join(root, 'dist/main.js'), 'up', '--example'], {
+  const [command, ...args] = [...prefix, process.execPath, entry, ...given];
+  const child = spawn(command, args, {
     env: {
       ...process.env,
-      COMMONWATT_DATA: folder,
+      COMMONWATT_DATA: data,
       COMMONWATT_PORT: '0',
       COMMONWATT_GRPC_PORT: '0',
       COMMONWATT_LOG_LEVEL: 'warn',
@@ -30,26 +55,23 @@ export async function startCommonwatt({ data, env = {} } = {}) {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   running.add(child);
-  const example = await new Promise((resolve, reject) => {
+  const told = await new Promise((resolve, reject) => {
     let text = '';
+    let value;
     child.stdout.on('data', (chunk) => {
       text += chunk;
-      if (!/\bready\b/i.test(text)) return;
-      try {
-        resolve(JSON.parse(readFileSync(join(folder, 'example.json'), 'utf8')));
-      } catch {
-        // written a moment later
-      }
+      value ??= read(text, data);
+      if (value !== undefined) resolve(value);
     });
     child.once('exit', (code) => reject(new Error(`the server ended with ${code}:\n${text}`)));
   });
   const readyMs = performance.now() - started;
   return {
-    example,
-    folder,
+    told,
+    folder: data,
     pid: child.pid,
     readyMs,
-    stop: (keep = false) => stop(child, keep || data ? undefined : folder),
+    stop: ({ keep = false } = {}) => stop(child, keep ? undefined : data),
   };
 }
 
@@ -72,7 +94,7 @@ async function stop(child, folder) {
   if (child.exitCode === null) {
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGTERM');
-    await Promise.race([gone, sleep(10_000, undefined, { ref: false })]);
+    await Promise.race([gone, sleep(60_000, undefined, { ref: false })]);
   }
   if (folder) rmSync(folder, { recursive: true, force: true });
 }

@@ -1,12 +1,12 @@
 // Load for models that take long: callers that each send their next request when they have their answer, and a window
 // that begins and ends with a batch. A window of fixed length would count a whole batch more or less.
 import { Agent, request } from 'node:http';
-import { cpuSeconds } from '../load.mjs';
+import { familySeconds } from '../processes.mjs';
 
 export async function closedLoop({ url, bodies, headers, connections, seconds, pids }) {
   const agent = new Agent({ keepAlive: true, maxSockets: connections });
   const state = { next: 0, failed: 0, seen: [], from: undefined, until: Number.POSITIVE_INFINITY };
-  const cpuBefore = cpuSeconds(pids);
+  const cpuBefore = familySeconds(pids);
   const caller = async () => {
     while (performance.now() < state.until) {
       const sent = performance.now();
@@ -31,7 +31,7 @@ export async function closedLoop({ url, bodies, headers, connections, seconds, p
     p50Ms: times[Math.floor(times.length / 2)],
     p99Ms: times[Math.floor(times.length * 0.99)],
     failed: state.failed,
-    cpuPer1000: (cpuSeconds(pids) - cpuBefore) / (state.seen.length / 1000),
+    cpuPer1000: (familySeconds(pids) - cpuBefore) / (state.seen.length / 1000),
   };
 }
 

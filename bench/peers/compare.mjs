@@ -1,6 +1,7 @@
 // Contenders in turn, round after round, so that drift of the machine hits all alike; every other round in reverse.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { cpuSeconds, load, median } from '../load.mjs';
+import { load, median } from '../load.mjs';
+import { familySeconds } from '../processes.mjs';
 import { closedLoop } from './closed-loop.mjs';
 
 /**
@@ -36,10 +37,10 @@ export async function compare(contenders, { connections, seconds, rounds, slow =
 async function once(contender, { count, seconds, slow, raw }) {
   const { statistics, pids } = contender;
   const before = await statistics?.();
-  const cpuBefore = cpuSeconds(pids);
+  const cpuBefore = familySeconds(pids);
   const seen = await (slow ? closedLoop : load)({ ...contender, connections: count, seconds });
   // What is put off until after the load (a ledger that is settled later) was used for it all the same.
-  const later = (await quiet(pids)) ? cpuSeconds(pids) - cpuBefore : 0;
+  const later = (await quiet(pids)) ? familySeconds(pids) - cpuBefore : 0;
   const cpuPer1000 = Math.max(seen.cpuPer1000, later / (seen.requests / 1000));
   if (!statistics) return { ...seen, cpuPer1000 };
   const after = await statistics();
@@ -57,9 +58,9 @@ async function once(contender, { count, seconds, slow, raw }) {
  */
 async function quiet(pids) {
   for (let waited = 0; waited < 10; waited++) {
-    const before = cpuSeconds(pids);
+    const before = familySeconds(pids);
     await sleep(200);
-    if (cpuSeconds(pids) - before <= 0.006) return true;
+    if (familySeconds(pids) - before <= 0.006) return true;
   }
   return false;
 }

@@ -14,13 +14,6 @@ export async function startProduct(env = {}) {
   return { ...server, client: new Commonwatt({ baseUrl, apiKey: owner.apiKey }) };
 }
 
-/** The example network as its owner exports it. */
-export async function exampleBytes({ client }) {
-  const chunks = [];
-  for await (const chunk of await client.versions.artifact('acme/digits', 1, 'onnx')) chunks.push(chunk);
-  return Buffer.concat(chunks);
-}
-
 /** Imports, deploys and shares the workload's model, as `acme/<model>`; gives what `contender` needs. */
 export async function serve(product, workload, settings = {}) {
   const { client, example } = product;
