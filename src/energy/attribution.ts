@@ -204,17 +204,7 @@ export function attribute(facts: IntervalFacts): Attribution {
     );
     const share = idle.reserved[index] ?? -1;
     entries.push({
-      ids: line.ids,
-      kind: line.head.kind,
-      note: null,
-      head: line.head,
-      owner: line.head.use,
-      atMs: line.atMs,
-      rows: line.rows,
-      attributionMethod: methodOf(line),
-      outcome: line.outcome ?? 'finished',
-      runnerPid: line.runnerPid > 0 ? line.runnerPid : null,
-      ...avoidedOf(line, perJoule.carbonG),
+      ...factsOf(line, perJoule.carbonG),
       ...used,
       // The whole time, not only that from a second before its first request; what reserves nothing has what it used.
       allocated: {
@@ -305,13 +295,30 @@ export function attribute(facts: IntervalFacts): Attribution {
   };
 }
 
-export function methodOf({ computeNs, shared }: WorkLine): AttributionMethod {
+/** What an entry says of its line besides what it was given. */
+export function factsOf(line: WorkLine, gramsPerJoule: number): Omit<Entry, keyof Amounts | 'allocated'> {
+  return {
+    ids: line.ids,
+    kind: line.head.kind,
+    note: null,
+    head: line.head,
+    owner: line.head.use,
+    atMs: line.atMs,
+    rows: line.rows,
+    attributionMethod: methodOf(line),
+    outcome: line.outcome ?? 'finished',
+    runnerPid: line.runnerPid > 0 ? line.runnerPid : null,
+    ...avoidedOf(line, gramsPerJoule),
+  };
+}
+
+function methodOf({ computeNs, shared }: WorkLine): AttributionMethod {
   if (computeNs === 0) return 'proportional';
   return shared ? 'shared step' : 'direct';
 }
 
 /** The carbon that the avoided joules would have had in this interval. */
-export function avoidedOf({ avoidedJ = 0 }: WorkLine, gramsPerJoule: number): Pick<Entry, 'avoided'> {
+function avoidedOf({ avoidedJ = 0 }: WorkLine, gramsPerJoule: number): Pick<Entry, 'avoided'> {
   return avoidedJ > 0 ? { avoided: { energyJ: avoidedJ, carbonG: avoidedJ * gramsPerJoule } } : {};
 }
 

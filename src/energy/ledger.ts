@@ -7,7 +7,6 @@ import { randomBytes } from 'node:crypto';
 import { CommonwattError } from '../errors.ts';
 import type { LineHead } from './attribution.ts';
 import { Backlog, type Closed } from './backlog.ts';
-import { ratesOf } from './basis.ts';
 import { basisAt, meteredInterval, type Place, type Sample, sampleOf, thisNode } from './closing.ts';
 import type {
   Accountant,
@@ -25,7 +24,7 @@ import { batchText, groupText, HeadBook, pico, requestOf, reusedText, startText 
 import { IdlePower } from './meters/idle-power.ts';
 import { OtherWorkMeter } from './other-work.ts';
 import { plausibleBytes, plausibleNs } from './plausible.ts';
-import { Pricer } from './pricing.ts';
+import { firstPrices, Pricer } from './pricing.ts';
 import { type Helper, Processes } from './processes.ts';
 import { checkWindow, type ImpactReport, type ReportHost, type ReportQuery } from './reports.ts';
 import { Spool } from './spool.ts';
@@ -93,27 +92,10 @@ export class Ledger implements Accountant {
       prices: () => this.#pricer,
       openS: () => Math.max(0, options.clock.monotonic() - this.#openedAt),
     });
-    const { idleW, maxW } = options.chosen.watts;
-    this.#idle = new IdlePower(idleW, {
+    this.#idle = new IdlePower(options.chosen.watts.idleW, {
       fixed: options.idleIsConfigured || options.chosen.meter.quality === 'estimated',
     });
-    const { meter } = options.chosen;
-    const rates = ratesOf(options.basis, 1);
-    this.#pricer = new Pricer({
-      joulesPerCpuS: (maxW - idleW) / options.host.cpuCount,
-      cpuPerComputeS: 1,
-      acceleratorJPerComputeS: 0,
-      gatewayCpuSPerRequest: 100e-6,
-      idleW,
-      pue: rates.pue,
-      gPerKwh: rates.gPerKwh,
-      litresPerKwh: rates.litresPerKwh,
-      embodiedGPerCpuS: rates.embodiedG / options.host.cpuCount,
-      quality: meter.quality,
-      method: meter.name,
-      methodVersion: `${methodVersion}.${meter.methodVersion}`,
-      unknown: options.basis.water.unknown,
-    });
+    this.#pricer = new Pricer(firstPrices(options, methodVersion));
   }
 
   /** Idle power of the host as it is believed now, W. */

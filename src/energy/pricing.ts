@@ -3,8 +3,10 @@
  * the same id is settled when its interval closes; the sum of both differs only by how prices moved meanwhile.
  */
 import { readinessS, useKey } from './allocation.ts';
+import { ratesOf } from './basis.ts';
 import type { Footprint, ModelUse, Reservation } from './energy.ts';
 import { joulesPerKwh } from './grid.ts';
+import type { LedgerOptions } from './ledger-options.ts';
 import { gramsCo2e, joules, litres } from './units.ts';
 import type { Learnt } from './unsettled.ts';
 
@@ -26,6 +28,29 @@ export interface Prices {
   method: string;
   methodVersion: string;
   unknown: Readonly<Record<string, string>>;
+}
+
+/** Before anything has been learnt: the host's power as a straight line, and a request of 100 µs for the gateway. */
+export function firstPrices(
+  { basis, host, chosen: { meter, watts } }: Pick<LedgerOptions, 'basis' | 'host' | 'chosen'>,
+  methodVersion: string,
+): Prices {
+  const { pue, gPerKwh, litresPerKwh, embodiedG } = ratesOf(basis, 1);
+  return {
+    joulesPerCpuS: (watts.maxW - watts.idleW) / host.cpuCount,
+    cpuPerComputeS: 1,
+    acceleratorJPerComputeS: 0,
+    gatewayCpuSPerRequest: 100e-6,
+    idleW: watts.idleW,
+    pue,
+    gPerKwh,
+    litresPerKwh,
+    embodiedGPerCpuS: embodiedG / host.cpuCount,
+    quality: meter.quality,
+    method: meter.name,
+    methodVersion: `${methodVersion}.${meter.methodVersion}`,
+    unknown: basis.water.unknown,
+  };
 }
 
 /** Provisional figures of one row of a batch and of the batch as a whole. */

@@ -2,7 +2,7 @@
  * After kill -9: the lines that were spooled but not settled are booked at the figures their answers carried.
  * Doing it twice changes nothing, since an interval is settled at most once.
  */
-import { avoidedOf, type Entry, methodOf } from './attribution.ts';
+import { type Entry, factsOf } from './attribution.ts';
 import { type Basis, ratesOf } from './basis.ts';
 import { joulesPerKwh } from './grid.ts';
 import { placeOf } from './interval-row.ts';
@@ -49,17 +49,7 @@ export function recoveredInterval(
   const entries = lines.map((line): Entry => {
     const energyJ = line.dynamicJ + line.idleShareJ;
     return {
-      ids: line.ids,
-      kind: line.head.kind,
-      note: null,
-      head: line.head,
-      owner: line.head.use,
-      atMs: line.atMs,
-      rows: line.rows,
-      attributionMethod: methodOf(line),
-      outcome: line.outcome ?? 'finished',
-      runnerPid: line.runnerPid > 0 ? line.runnerPid : null,
-      ...avoidedOf(line, grams(1)),
+      ...factsOf(line, grams(1)),
       cpuS: line.cpuS,
       energyJ,
       idleShareJ: line.idleShareJ,

@@ -27,7 +27,7 @@ import {
 } from './record.ts';
 import { type JobTools, Running } from './running.ts';
 import { parseRuns } from './runs.ts';
-import { actualSavings, type Savings } from './savings.ts';
+import { savingsOf } from './savings.ts';
 import { type AtWork, type JobGrid, Scheduler } from './scheduler.ts';
 import { type JobRow, JobStore } from './store.ts';
 import { type GivenSchedule, type Wish, wishOf } from './wish.ts';
@@ -310,7 +310,7 @@ export class Jobs {
   }
 
   async #finish(id: string, state: JobState, end: { result?: unknown; error?: JobError }): Promise<void> {
-    const savings = state === 'succeeded' ? await this.#savings(id) : undefined;
+    const savings = state === 'succeeded' ? savingsOf(await this.#store.row(id), this.#options) : undefined;
     await this.#store.finish(id, state, { ...end, ...(savings ? { savings } : {}) });
     if (this.#running?.id === id) this.#running = undefined;
     const job = await this.#byId(id);
@@ -376,21 +376,6 @@ export class Jobs {
       await this.#plan();
     } catch (error) {
       this.#options.log.error({ err: error }, 'the plans of jobs could not be made');
-    }
-  }
-
-  /** Of what waited and came to its end. */
-  async #savings(id: string): Promise<Savings | undefined> {
-    const { grid } = this.#options;
-    const row = await this.#store.row(id);
-    if (!grid || row.wish === null) return undefined;
-    try {
-      const known = grid();
-      const over: JobGrid['over'] = (startMs, endMs) => known.over(startMs, endMs);
-      return actualSavings(parseRuns(row.runs), Date.parse(row.created_at), over);
-    } catch (error) {
-      this.#options.log.warn({ jobId: id, err: error }, 'what waiting saved could not be told');
-      return undefined;
     }
   }
 

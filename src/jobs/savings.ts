@@ -3,7 +3,9 @@
  * the intensities that there were. Forecasts are not in it.
  */
 import type { Intensity } from '../energy/grid.ts';
-import type { Run } from './runs.ts';
+import { parseRuns, type Run } from './runs.ts';
+import type { JobGrid } from './scheduler.ts';
+import type { JobRow } from './store.ts';
 
 export interface Savings {
   emittedGCo2e: number | null;
@@ -13,6 +15,23 @@ export interface Savings {
   savedPercent: number | null;
   /** Why they are null. */
   unknown: string | null;
+}
+
+/** Of a job that waited and came to its end; undefined: it did not wait, or that cannot be told. */
+export function savingsOf(
+  { id, wish, runs, created_at: askedAt }: JobRow,
+  { grid, log }: { grid?: () => JobGrid; log: { warn(fields: object, message: string): void } },
+): Savings | undefined {
+  if (!grid || wish === null) return undefined;
+  try {
+    const known = grid();
+    return actualSavings(parseRuns(runs), Date.parse(askedAt), (startMs, endMs) =>
+      known.over(startMs, endMs),
+    );
+  } catch (error) {
+    log.warn({ jobId: id, err: error }, 'what waiting saved could not be told');
+    return undefined;
+  }
 }
 
 /**
