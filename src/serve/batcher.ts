@@ -13,6 +13,7 @@ import { traces } from '../telemetry/traces.ts';
 import { traceLookup } from './batch-traces.ts';
 import { Computing } from './computing.ts';
 import { Delivery } from './delivery.ts';
+import { NextBatch } from './next-batch.ts';
 import { Pace } from './pace.ts';
 import { Poisoned, poisonedError } from './poisoned.ts';
 import { FairQueue } from './queue.ts';
@@ -64,10 +65,10 @@ export class Batcher implements Engine {
   readonly #target: BatchTarget;
   readonly #queue: FairQueue;
   readonly #limit: number;
-  readonly #maxRows: number;
   readonly #pace = new Pace();
   readonly #delivery: Delivery;
   readonly #computing: Computing;
+  readonly #next: NextBatch;
   readonly #versionId: string;
   readonly #poisoned: Poisoned;
   readonly #reuse: Reuse | undefined;
@@ -87,11 +88,11 @@ export class Batcher implements Engine {
     const { settings } = target;
     this.#target = target;
     this.#limit = settings.queueLimit ?? options.maxQueue;
-    this.#maxRows = settings.maxBatchSize ?? options.maxBatchSize;
+    const maxRows = settings.maxBatchSize ?? options.maxBatchSize;
     this.#queue = new FairQueue({
       limit: this.#limit,
       levels: settings.priorityLevels,
-      turn: Math.ceil(this.#maxRows / 4),
+      turn: Math.ceil(maxRows / 4),
     });
     this.statistics = options.statistics ?? emptyStatistics();
     this.#versionId = target.versionId ?? `${target.use.modelId}:${target.use.version}`;
@@ -106,7 +107,7 @@ export class Batcher implements Engine {
       statistics: this.statistics,
       reuse: this.#reuse,
     });
-    this.#computing = new Computing({
+    const computing = new Computing({
       target,
       pace: this.#pace,
       delivery: this.#delivery,
@@ -115,6 +116,8 @@ export class Batcher implements Engine {
       poison: ({ inputs }) => this.#poisoned.add(this.#versionId, inputs, performance.now()),
       hasAnswered: () => this.statistics.executionCount > 0,
     });
+    this.#computing = computing;
+    this.#next = new NextBatch({ target, computing, queue: this.#queue, pace: this.#pace, maxRows });
   }
 
   get pending(): number {
@@ -214,7 +217,7 @@ export class Batcher implements Engine {
     this.#expect(waiting.deadlineAt);
     if (this.#immediate || this.#asleep || this.#inFlight >= this.#slots) return;
     if (this.#delay) {
-      if (!this.#full() && this.#worthWaiting()) return;
+      if (!this.#next.isFull && this.#next.isWorthWaiting) return;
       this.#clearDelay();
     }
     this.#immediate = setImmediate(this.#pump);
@@ -268,7 +271,8 @@ export class Batcher implements Engine {
         return;
       }
       const now = performance.now();
-      const waitMs = this.#full() ? 0 : this.#waitMs(now);
+      // Nobody may expire for want of company.
+      const waitMs = this.#next.waitMs(now, this.#sweepAt - 2 * sweepMs);
       if (waitMs > 0) {
         // Timers know whole milliseconds; a shorter time is looked at again after each turn of the event loop.
         if (waitMs < 1) this.#immediate = setImmediate(this.#pump);
@@ -298,43 +302,11 @@ export class Batcher implements Engine {
 
   #take(now: number): Waiting[] {
     return this.#queue.take({
-      maxRows: this.#sizeOfNext(),
+      maxRows: this.#next.rows,
       batchable: this.#computing.batchable,
       now,
       expired: (waiting) => this.#expired(waiting, now),
     });
-  }
-
-  /** The largest preferred size that what waits fills; when there is none, as much as fits. */
-  #sizeOfNext(): number {
-    let size = this.#maxRows;
-    for (const preferred of this.#target.settings.preferredBatchSizes)
-      if (preferred <= this.#queue.rows && preferred <= this.#maxRows) size = preferred;
-    return size;
-  }
-
-  /** Nothing that may still come would make the next batch better. */
-  #full(): boolean {
-    if (!this.#computing.batchable || this.#queue.rows >= this.#maxRows) return true;
-    const smallest = this.#target.settings.preferredBatchSizes[0];
-    return smallest !== undefined && this.#queue.rows >= smallest;
-  }
-
-  #worthWaiting(): boolean {
-    const { maxQueueDelayMs } = this.#target.settings;
-    return maxQueueDelayMs === 'adaptive' ? this.#pace.worthWaiting(this.#queue.size) : true;
-  }
-
-  #waitMs(now: number): number {
-    const { maxQueueDelayMs } = this.#target.settings;
-    if (maxQueueDelayMs === 0 || !this.#worthWaiting()) return 0;
-    const oldestAt = this.#queue.oldestAt();
-    const wait =
-      maxQueueDelayMs === 'adaptive'
-        ? this.#pace.wait(this.#queue.size, oldestAt, now)
-        : oldestAt + maxQueueDelayMs - now;
-    // Nobody may expire for want of company.
-    return Math.min(wait, this.#sweepAt - 2 * sweepMs - now);
   }
 
   async #send(batch: readonly Waiting[]): Promise<void> {

@@ -3,50 +3,32 @@
  * residency's business, and how a request is computed its place's.
  */
 import { randomUUID } from 'node:crypto';
-import type { Accountant } from '../energy/energy.ts';
 import type { AuditEvent } from '../gate/audit.ts';
 import type { ModelRecord, VersionRecord } from '../models/models.ts';
 import type { Db } from '../storage/db.ts';
-import type { BatcherOptions } from './batcher.ts';
-import { ComposedPlace } from './composed-place.ts';
 import { type Deployment, deploymentOf, eventOf, type Live, reservationsOf } from './live.ts';
-import type { Composers, Place } from './place.ts';
-import { Poisoned } from './poisoned.ts';
-import { ReplicaPlace, sameReplica } from './replica-place.ts';
+import { Maker, type MakerOptions, type Making } from './making.ts';
+import { ReplicaPlace } from './replica-place.ts';
 import { Residency } from './residency.ts';
 import { notServed, Routes } from './routes.ts';
-import type { RunnerLog } from './runner/runner.ts';
 import type { Runners, RunnersFacts } from './runner/runners.ts';
 import type { InferCall, Inference, LoadState, Route, ServedVersion, Serving } from './serve.ts';
-import { effectiveSettings, type GivenSettings, mergeSettings, readSettings } from './settings.ts';
+import { type GivenSettings, mergeSettings } from './settings.ts';
 import { emptyStatistics, type ModelStatistics } from './statistics.ts';
 import { artifactBytesOf, storedAliases, storedDeployments } from './stored.ts';
 import { checkGreener, type Variant, Variants } from './variants.ts';
 
 export type { Deployment } from './live.ts';
 
-/** What deployments need of the registry of models. */
-interface VersionSource {
-  aliases(modelId: string): Promise<{ alias: string; version: number }[]>;
-  /** What a runner loads, decrypted straight into memory; each time a buffer of its own. */
-  onnxBytes(model: ModelRecord, version: VersionRecord): Promise<Uint8Array>;
-}
-
-export interface DeploymentsOptions {
+export interface DeploymentsOptions extends MakerOptions {
   db: Db;
-  source: VersionSource;
-  accountant: Accountant;
-  log: RunnerLog & { warn(fields: object, message: string): void };
+  /** What deployments need of the registry of models. */
+  source: MakerOptions['source'] & {
+    aliases(modelId: string): Promise<{ alias: string; version: number }[]>;
+  };
   runners: Pick<Runners, 'load' | 'pardon' | 'stop' | 'describe'>;
-  maxBatchSize: number;
-  maxQueue: number;
   memoryBudgetBytes: number;
   loadTimeoutMs: number;
-  /** For whatever a deployment does not settle itself. */
-  defaults: GivenSettings;
-  composers?: Composers;
-  /** Answers that are used again; without it every request is computed. */
-  answers?: BatcherOptions['answers'];
   /** How dirty the grid is now, gCO2e/kWh; null, or absent: not known. */
   intensity?: () => number | null;
   /** Writes the event in the same transaction as what it tells of. */
@@ -59,16 +41,6 @@ export interface BorrowedVersion {
   giveBack(): Promise<void>;
 }
 
-interface Making {
-  id: string;
-  createdAt: string;
-  model: ModelRecord;
-  version: VersionRecord;
-  artifactBytes: number;
-  given: GivenSettings;
-  borrowed: boolean;
-}
-
 /** Pinned models that are loaded side by side at the start. */
 const loadsAtOnce = 2;
 
@@ -77,7 +49,7 @@ export class Deployments implements Serving {
   readonly residency: Residency;
   readonly #live = new Map<string, Live>();
   readonly #routes = new Routes<Live>();
-  readonly #poisoned = new Poisoned();
+  readonly #maker: Maker;
   readonly #variants: Variants;
   /** versionId → its deployment that is being made. */
   readonly #creating = new Map<string, Promise<Deployment>>();
@@ -97,12 +69,13 @@ export class Deployments implements Serving {
       log: options.log,
       onChange: () => this.runnersChanged(),
     });
+    this.#maker = new Maker(options, this.residency);
   }
 
   /** Serves what was deployed. Only pinned versions are loaded now; returns when each of them is ready or has failed. */
   async start(): Promise<void> {
     for (const stored of await storedDeployments(this.#options.db)) {
-      const live = this.#prepare({ ...stored, given: this.#storedSettings(stored), borrowed: false });
+      const live = this.#prepare({ ...stored, given: this.#maker.readStored(stored), borrowed: false });
       live.routed = true;
     }
     const aliases = await storedAliases(this.#options.db);
@@ -115,7 +88,6 @@ export class Deployments implements Serving {
     await Promise.all(Array.from({ length: loadsAtOnce }, work));
   }
 
-  /** Answers what waits, then ends the runners. */
   /** The server will stop: from now on it says that it is not ready, and answers as before. */
   leave(): void {
     this.#leaving = true;
@@ -125,6 +97,7 @@ export class Deployments implements Serving {
     return this.#leaving;
   }
 
+  /** Answers what waits, then ends the runners. */
   async stop(): Promise<void> {
     await Promise.all([...this.#live.values()].map(({ place }) => place.drained()));
     this.residency.close();
@@ -160,8 +133,8 @@ export class Deployments implements Serving {
       if (!this.#live.has(id)) throw notServed('the deployment');
       const given = mergeSettings(live.given, changes);
       this.#checkGreener(live.use, live.served.signature, changes);
-      const served = { ...live.served, settings: this.#effective(given) };
-      const next = this.#nextPlace(live, served);
+      const served = { ...live.served, settings: this.#maker.effective(given) };
+      const next = this.#maker.nextPlace(live, served);
       try {
         await next?.load();
         if (!next && served.settings.pinned) await live.place.load();
@@ -349,7 +322,7 @@ export class Deployments implements Serving {
     borrowed: boolean,
   ): Promise<Live> {
     // Wrong settings are refused before anything else is done.
-    this.#effective(given);
+    this.#maker.effective(given);
     const use = { model: `${model.organisation}/${model.name}`, version: version.number };
     this.#checkGreener(use, version.signature, given);
     const artifactBytes = await artifactBytesOf(this.#options.db, model, version);
@@ -357,52 +330,11 @@ export class Deployments implements Serving {
     return this.#prepare({ id: randomUUID(), createdAt, model, version, artifactBytes, given, borrowed });
   }
 
-  #prepare({ id, createdAt, model, version, artifactBytes, given, borrowed }: Making): Live {
-    const served: ServedVersion = {
-      deploymentId: id,
-      modelId: model.id,
-      versionId: version.id,
-      version: version.number,
-      format: version.format,
-      signature: version.signature,
-      settings: this.#effective(given),
-      deterministic: version.signature.deterministic !== false,
-    };
-    const use = {
-      modelId: model.id,
-      model: `${model.organisation}/${model.name}`,
-      version: version.number,
-      owner: { organisationId: model.organisationId, organisation: model.organisation },
-    };
-    const parts = { id, createdAt, model, version, use, artifactBytes, borrowed };
-    const place = this.#placeFor(parts, served);
-    const live: Live = { ...parts, routed: false, given, served, place, changing: Promise.resolve() };
-    this.#live.set(id, live);
+  #prepare(making: Making): Live {
+    const live = this.#maker.make(making);
+    this.#live.set(live.id, live);
     this.#routes.add(live);
     return live;
-  }
-
-  #placeFor(
-    { model, version, use, artifactBytes }: Pick<Live, 'model' | 'version' | 'use' | 'artifactBytes'>,
-    served: ServedVersion,
-    before?: Place,
-  ): Place {
-    const { source, runners, composers, accountant, maxBatchSize, maxQueue, answers, log } = this.#options;
-    const bytes = () => source.onnxBytes(model, version);
-    const compose = composers?.[version.format];
-    if (compose) return new ComposedPlace(compose, { model, version, served, bytes });
-    const pardon = (versionId: string) => runners.pardon(versionId);
-    const { residency } = this;
-    const poisoned = this.#poisoned;
-    const batcher = { accountant, maxBatchSize, maxQueue, poisoned, log, ...(answers ? { answers } : {}) };
-    const parts = { ...batcher, residency, use, artifactBytes, bytes, pardon };
-    return new ReplicaPlace(parts, served, before instanceof ReplicaPlace ? before : undefined);
-  }
-
-  /** Another place, when the settings ask for another replica. */
-  #nextPlace(live: Live, served: ServedVersion): Place | undefined {
-    if (!(live.place instanceof ReplicaPlace) || sameReplica(live.served, served)) return undefined;
-    return this.#placeFor(live, served, live.place);
   }
 
   async #forget(live: Live): Promise<void> {
@@ -430,26 +362,6 @@ export class Deployments implements Serving {
     { greener = [] }: GivenSettings,
   ): void {
     checkGreener(greener, { name: `${model}:${version}`, signature }, (name) => this.#named(name)?.served);
-  }
-
-  #effective(given: GivenSettings) {
-    const { defaults, maxBatchSize } = this.#options;
-    return effectiveSettings(given, { defaults, maxBatchSize });
-  }
-
-  /** What cannot be understood does not keep the version from being served. */
-  #storedSettings({ id, settings }: { id: string; settings: string }): GivenSettings {
-    try {
-      const given = readSettings(settings);
-      this.#effective(given);
-      return given;
-    } catch (error) {
-      this.#options.log.error(
-        { err: error, deployment: id },
-        'stored settings are not valid: defaults are used',
-      );
-      return {};
-    }
   }
 
   async #inTurn<T>(live: Live, step: () => Promise<T>): Promise<T> {
