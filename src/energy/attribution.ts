@@ -14,7 +14,7 @@ import { joulesPerKwh } from './grid.ts';
 import { splitCpu } from './shares.ts';
 
 /** direct: computed alone; shared step: part of a batch; proportional: spread (idle, overhead, gateway only). */
-export type AttributionMethod = 'direct' | 'shared step' | 'proportional';
+type AttributionMethod = 'direct' | 'shared step' | 'proportional';
 
 /** What became of it: what is computed is booked whatever it is; goodput counts 'finished' only. */
 export type Outcome = 'finished' | 'aborted' | 'failed' | 'cached';

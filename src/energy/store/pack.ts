@@ -6,7 +6,7 @@
 import { brotliCompressSync, brotliDecompressSync, constants } from 'node:zlib';
 import { z } from 'zod';
 import { integerReader, putInteger } from './integers.ts';
-import type { Interval, Line, summed } from './tally.ts';
+import { type Interval, type Line, noFigures, type summed } from './tally.ts';
 
 export interface Packed {
   intervals: Interval[];
@@ -159,7 +159,7 @@ export function unpack(packed: Uint8Array): Packed {
       const head = header.heads[next()] ?? 0;
       atMs += unzigzag(next());
       const rows = unzigzag(next());
-      const own = emptyValues();
+      const own = { ...noFigures };
       for (const [column, { name, predict }] of rules.entries()) {
         const own64 = words[column];
         if (own64) differ(own64, at, guess(predict, own, history.of(head), history.last));
@@ -176,7 +176,7 @@ export function unpack(packed: Uint8Array): Packed {
 class History {
   readonly #heads = new Map<number, Values>();
   readonly predictions: number[] = rules.map(() => 0);
-  last: Values = emptyValues();
+  last: Values = { ...noFigures };
 
   of(head: number): Values {
     return this.#heads.get(head) ?? this.last;
@@ -224,7 +224,7 @@ function fromPlanes(planes: Uint8Array): Float64Array {
 }
 
 function valuesOf(line: Line): Values {
-  const values = emptyValues();
+  const values = { ...noFigures };
   for (const { name } of rules) values[name] = line[name] ?? Number.NaN;
   return values;
 }
@@ -256,22 +256,6 @@ function lineFrom(
 
 function known(value: number): number | null {
   return Number.isNaN(value) ? null : value;
-}
-
-function emptyValues(): Values {
-  return {
-    cpu_s: 0,
-    energy_j: 0,
-    idle_share_j: 0,
-    carbon_g: 0,
-    embodied_g: 0,
-    water_l: 0,
-    avoided_j: 0,
-    avoided_g: 0,
-    allocated_j: 0,
-    allocated_g: 0,
-    allocated_embodied_g: 0,
-  };
 }
 
 function intervalOf(columns: Record<string, unknown[]>, index: number): Interval {

@@ -25,6 +25,20 @@ export type Sums = Record<(typeof sumNames)[number], number>;
 export type Line = Selectable<Schema['ledger_lines']>;
 export type Interval = Selectable<Schema['ledger_intervals']>;
 
+export const noFigures: Readonly<Record<(typeof summed)[number], number>> = {
+  cpu_s: 0,
+  energy_j: 0,
+  idle_share_j: 0,
+  carbon_g: 0,
+  embodied_g: 0,
+  water_l: 0,
+  avoided_j: 0,
+  avoided_g: 0,
+  allocated_j: 0,
+  allocated_g: 0,
+  allocated_embodied_g: 0,
+};
+
 export function emptySums(): Sums {
   return {
     entries: 0,
@@ -33,17 +47,7 @@ export function emptySums(): Sums {
     reused: 0,
     water_unknown: 0,
     allocated_unknown: 0,
-    cpu_s: 0,
-    energy_j: 0,
-    idle_share_j: 0,
-    carbon_g: 0,
-    embodied_g: 0,
-    water_l: 0,
-    avoided_j: 0,
-    avoided_g: 0,
-    allocated_j: 0,
-    allocated_g: 0,
-    allocated_embodied_g: 0,
+    ...noFigures,
   };
 }
 
