@@ -3,6 +3,7 @@ import { ProblemNote } from '../parts/problem-note.tsx';
 import type { Server } from '../server/server.ts';
 import type { NewBudget } from '../server/shapes.ts';
 import { usePolled } from '../use-polled.ts';
+import { budgetOf } from './budget-of.ts';
 import { chosen, kindTexts, modeTexts, periodTexts, unitTexts } from './budget-words.ts';
 import { Dialog, Field } from './dialog.tsx';
 import { suggestedSubjects } from './subjects.ts';
@@ -10,34 +11,6 @@ import { useSubmit } from './use-submit.ts';
 
 type Kind = NewBudget['subject']['kind'];
 type Unit = NewBudget['unit'];
-
-/** What is sent, by the names of the fields; the server judges it. */
-export function budgetOf(form: Pick<FormData, 'get'>): NewBudget {
-  const text = (name: string) => String(form.get(name) ?? '').trim();
-  const unit = chosen(unitTexts, text('unit'));
-  const warnPercent = text('warnPercent');
-  return {
-    subject: { kind: chosen(kindTexts, text('kind')), name: text('name') },
-    unit,
-    amount: Number(text('amount')),
-    period: chosen(periodTexts, text('period')),
-    mode: chosen(modeTexts, text('mode')),
-    warnAt: warnPercent === '' ? null : Number(warnPercent) / 100,
-    ...(form.get('stopsJobs') === null ? {} : { stopsJobs: true }),
-    ...(unit === 'money'
-      ? {
-          currency: text('currency'),
-          prices: [
-            {
-              perRequest: Number(text('perRequest')),
-              perRow: Number(text('perRow')),
-              perWh: Number(text('perWh')),
-            },
-          ],
-        }
-      : {}),
-  };
-}
 
 export function NewBudgetDialog(props: { server: Server; onDone: () => void; onClose: () => void }) {
   const { server, onDone, onClose } = props;

@@ -8,6 +8,8 @@ import { Reason } from './operating.tsx';
 const groupings = { model: 'Model', tenant: 'Organisation', key: 'API key' } as const;
 type Grouping = keyof typeof groupings;
 
+const shownAtMost = 50;
+
 interface Props {
   server: Server;
   report: ImpactReport;
@@ -17,7 +19,10 @@ interface Props {
 
 /** Who used what: by model, organisation or key, with how much single requests differ, and is it to be trusted yet. */
 export function Groups({ server, report, groupBy, onGroupBy }: Props) {
-  const asked = report.groups.filter(({ requests }) => requests > 0);
+  const asked = report.groups
+    .filter(({ requests }) => requests > 0)
+    .sort((one, other) => (other.energyWh ?? 0) - (one.energyWh ?? 0));
+  const most = asked.slice(0, shownAtMost);
   // The report of another grouping is shown until the one asked for is there.
   const shown = groupingOf(asked) ?? groupBy;
   return (
@@ -62,13 +67,18 @@ export function Groups({ server, report, groupBy, onGroupBy }: Props) {
             </thead>
             <tbody>
               {shown === 'key' ? (
-                <KeyRows server={server} groups={asked} report={report} />
+                <KeyRows server={server} groups={most} report={report} />
               ) : (
-                asked.map((group) => <Row key={group.key} name={group.key} group={group} report={report} />)
+                most.map((group) => <Row key={group.key} name={group.key} group={group} report={report} />)
               )}
             </tbody>
           </table>
         </section>
+      )}
+      {asked.length > most.length && (
+        <p className="quiet">
+          {`The ${most.length} that used most; ${whole(asked.length - most.length)} others are in the ledger.`}
+        </p>
       )}
     </>
   );

@@ -21,7 +21,6 @@ export type {
   GroupBy,
   Impact,
   ImpactReport,
-  InferAnswer,
   Job,
   Member,
   Model,
