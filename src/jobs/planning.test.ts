@@ -32,9 +32,12 @@ function meanByMinutes(slots: readonly Slot[], runs: readonly Span[], durationMs
   const minute = 60_000;
   let sum = 0;
   for (const { startMs, endMs } of runs)
-    for (let at = startMs; at < endMs; at += minute) {
-      const ms = Math.min(minute, endMs - at);
-      sum += ms * (slots.find((slot) => at >= slot.startMs && at < slot.endMs)?.gPerKwh ?? Number.NaN);
+    for (let at = startMs; at < endMs; ) {
+      // Runs may begin within a minute; the forecast changes at whole ones only.
+      const next = Math.min(endMs, (Math.floor(at / minute) + 1) * minute);
+      sum +=
+        (next - at) * (slots.find((slot) => at >= slot.startMs && at < slot.endMs)?.gPerKwh ?? Number.NaN);
+      at = next;
     }
   return sum / durationMs;
 }
@@ -176,7 +179,22 @@ describe('whatever is asked for', () => {
         expect(parts.meanGPerKwh).toBeLessThanOrEqual(whole.meanGPerKwh + 1e-6);
         expect(parts.meanGPerKwh).toBeCloseTo(meanByMinutes(slots, parts.runs, asked.durationMs), 6);
       }),
-      { numRuns: 100 },
+      {
+        numRuns: 100,
+        // Steps that are no whole minutes.
+        examples: [
+          [
+            {
+              gPerKwh: [1, 1, 1, 2, 1, 1, 2, 1, 1],
+              durationMin: 295,
+              deadlineMin: 502,
+              interruptible: true,
+              minRunMin: 1,
+              interruptionMin: 4,
+            },
+          ],
+        ],
+      },
     );
   });
 });

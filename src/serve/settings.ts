@@ -37,7 +37,7 @@ const fields = {
   replicas: z.number().int().min(1).max(64),
   /** Where onnxruntime computes, in order of preference; what it was not built with is refused at deployment. */
   executionProviders: z
-    .array(z.enum(['cpu', 'cuda', 'tensorrt', 'coreml', 'dml']))
+    .array(z.enum(['cpu', 'cuda', 'tensorrt', 'webgpu', 'coreml', 'dml']))
     .min(1)
     .max(4),
   /** Cheaper versions of the same signature that answer while the grid is dirtier than their limit, gCO2e/kWh. */
