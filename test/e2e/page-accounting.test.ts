@@ -70,6 +70,24 @@ describe('the impact', () => {
     });
   });
 
+  it('marks the best use that keeps the latency, once a deployment has an objective', async () => {
+    const [deployment] = await cw.deployments.list();
+    await cw.deployments.change(deployment?.id ?? '', { latencyObjectiveMs: 5000 });
+    const ask = (n: number) =>
+      cw.predict('acme/digits', [Array.from({ length: 100 }, (_, at) => (at % n) / n)]);
+    for (let n = 1; n <= 60; n++) await ask(n);
+    await expect.poll(async () => (await cw.impact()).impact.sloSafe, { timeout: 30_000 }).not.toBeNull();
+    await as('owner', async (page) => {
+      await page.locator('.safe-point').waitFor();
+      const { impact } = await cw.impact();
+      const best = section(page, 'impact').locator('.on-curve > div').nth(1);
+      expect(await best.textContent()).toMatch(
+        /^Best that keeps the latency.* at [\d.]+.%: acme\/digits:1 answers 95 % within 5.s up to \d+.%/,
+      );
+      expect(impact.sloSafe?.objectiveMs).toBe(5000);
+    });
+  });
+
   it('groups by organisation and by key: one’s own keys by name, of others the organisation alone', async () => {
     const { apiKey } = await cw.keys.create({ name: 'night shift' });
     const row = Array.from({ length: 100 }, () => 0.5);
