@@ -70,7 +70,7 @@ describe('a budget', () => {
     await ask();
     await expect(ask()).rejects.toMatchObject({ message: expect.stringContaining('of the key') });
     const { used, reserved } = await platform.gate.limits.state(platform.budgets.limitOf(wide.id));
-    expect(used + reserved).toBe(1);
+    expect((used ?? Number.NaN) + reserved).toBe(1);
   });
 
   it('can be raised and removed, which holds at once', async () => {
