@@ -170,7 +170,9 @@ function groupRow(
   const { requests, finished, rows } = countsOf(own, () => true);
   const waste = wasteOf(sums);
   const inferences = countsOf(own, ({ kind }) => kind === 'inference').requests;
-  const models = new Set([...heads.values()].map((head) => (isRequest(head.kind) ? head.model_id : null)));
+  // What a model idled or was trained with belongs to its group, and says nothing of its requests.
+  const asked = [...heads.values()].filter(({ kind }) => isRequest(kind));
+  const models = new Set(asked.map(({ model_id }) => model_id));
   const [model] = models;
   return {
     key: Object.values(by).join(' · '),

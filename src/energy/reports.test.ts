@@ -189,6 +189,45 @@ describe('an impact report', () => {
     expect(settled).toMatchObject({ 'acme/digits': true, 'initech/secret': false, training: null });
   });
 
+  it('says so whatever the model idled besides', async () => {
+    const facts: IntervalFacts = {
+      id: 'idle',
+      startMs: 900_000,
+      endMs: 910_000,
+      durationS: 10,
+      energyJ: 100,
+      idleW: 10,
+      cpuCount: 4,
+      memoryBytes: 8e9,
+      hostBusyS: 0,
+      gatewayCpuS: 0,
+      housekeepingS: 0,
+      runners: [],
+      lines: [],
+      jobs: [],
+      reservations: [{ use: digits, memoryBytes: 1e9 }],
+      rates: ratesOf(basis, 10),
+    };
+    const metered = { facts, method: 'cpu-time', quality: 'estimated' as const, missing: null };
+    const { entries } = attribute(facts);
+    const row = intervalRow({ ...metered, memoryUsedBytes: 1e9 }, attribute(facts), {
+      basis,
+      watts,
+      methodVersion: '1',
+      node: 'node-1',
+    });
+    await bookInterval(db, row, entries);
+    const query = {
+      from: window.from,
+      to: new Date(1e6),
+      groupBy: ['model'] as const,
+      scope: 'all' as const,
+    };
+    const { groups } = await impactReport(db, { ...host, settling: { m1: { settled: true } } }, query);
+    const ofDigits = groups.find(({ key }) => key === 'acme/digits');
+    expect(ofDigits).toMatchObject({ settled: true, requests: 9 });
+  });
+
   it('counts an explanation that spans two intervals once', async () => {
     const { consumption } = await impactReport(db, host, {
       ...window,
