@@ -173,7 +173,7 @@ export interface DeploymentSettings {
   minReplicas?: number | undefined;
   latencyObjectiveMs?: number | undefined;
   replicas: number;
-  executionProviders: ('cpu' | 'cuda' | 'tensorrt' | 'coreml' | 'dml')[];
+  executionProviders: ('cpu' | 'cuda' | 'tensorrt' | 'webgpu' | 'coreml' | 'dml')[];
   /** Cheaper versions of the same signature that answer while the grid is dirtier than their limit. */
   greener: { use: string; aboveGPerKwh: number }[];
 }

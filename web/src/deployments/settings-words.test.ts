@@ -12,6 +12,7 @@ it('says the defaults of the server in words', () => {
     'Answers used again': 'for 300 s, inside each organisation',
     Memory: 'until 600 s without a request',
     Copies: '1',
+    Latency: 'no objective',
     'Warm-up': 'batches of 1',
     'Computed on': 'cpu',
   });
@@ -30,6 +31,7 @@ it('says what an owner chose', () => {
       warmUpBatchSizes: [],
       pinned: true,
       threads: 2,
+      latencyObjectiveMs: 50,
       executionProviders: ['cuda', 'cpu'],
     }),
   ).toEqual({
@@ -39,6 +41,7 @@ it('says what an owner chose', () => {
     'Answers used again': 'for 60 s, across organisations',
     Memory: 'pinned: it stays',
     Copies: '1, 2 threads each',
+    Latency: '95 % within 50 ms',
     'Warm-up': 'none',
     'Computed on': 'cuda, cpu',
   });

@@ -22,6 +22,12 @@ export function settingsWords(settings: DeploymentSettings): [string, string][] 
       'Copies',
       threads === undefined ? `${settings.replicas}` : `${settings.replicas}, ${threads} threads each`,
     ],
+    [
+      'Latency',
+      settings.latencyObjectiveMs === undefined
+        ? 'no objective'
+        : `95 % within ${settings.latencyObjectiveMs} ms`,
+    ],
     ['Warm-up', warmUpBatchSizes.length > 0 ? `batches of ${warmUpBatchSizes.join(', ')}` : 'none'],
     ['Computed on', settings.executionProviders.join(', ')],
   ];
