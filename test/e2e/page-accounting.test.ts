@@ -297,8 +297,8 @@ describe('for the operator of a server without anything', () => {
           expect(await change.getByRole('row', { name: /^RUR of processes/ }).textContent()).toMatch(
             /10.%20.%\+10.points$/,
           );
-          expect(await changed.getByRole('row', { name: /^Carbon in an hour/ }).textContent()).toMatch(
-            /5.gCO₂e–not known$/,
+          expect(await changed.getByRole('row', { name: /^CO₂e in an hour/ }).textContent()).toMatch(
+            /5.g–not known$/,
           );
           await page.getByText('After it: too little time has passed.').waitFor();
           await page.getByText('not known: no request was computed in this window').first().waitFor();

@@ -6,7 +6,7 @@ it('says each step', () => {
     'Unload acme/iris:1: frees 2\u00a0MB',
   );
   expect(stepText({ kind: 'replicas', id: 'd', name: 'acme/iris:1', from: 3, to: 1 })).toBe(
-    'acme/iris:1: 3 → 1 copies',
+    'acme/iris:1, 3 → 1 copies',
   );
   expect(stepText({ kind: 'runners', from: 2, to: 1 })).toBe('2 → 1 processes');
 });

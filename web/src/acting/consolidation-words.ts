@@ -10,7 +10,7 @@ export function stepText(step: ConsolidationStep): string {
     case 'runners':
       return `${step.from} → ${step.to} processes`;
     default:
-      return `${step.name}: ${step.from} → ${step.to} ${shrunk[step.kind]}`;
+      return `${step.name}, ${step.from} → ${step.to} ${shrunk[step.kind]}`;
   }
 }
 

@@ -12,7 +12,7 @@ export function Consolidation({ server }: { server: Server }) {
   const action = useAction(state.reload);
   const { data } = state;
   return (
-    <>
+    <div className="consolidation">
       <h3>Fewer, fuller runners</h3>
       {state.problem?.code === 'NOT_SUPPORTED' ? (
         <p className="quiet">{`${state.problem.message}: ${state.problem.hint ?? ''}`}</p>
@@ -24,39 +24,39 @@ export function Consolidation({ server }: { server: Server }) {
         {action.busy ?? action.done}
       </p>
       {data && <Proposal state={data} />}
-      {data && (
-        <div className="row">
-          {data.steps.length > 0 && (
-            <button
-              type="button"
-              aria-disabled={action.busy !== null}
-              onClick={() =>
-                action.start({ busy: 'Consolidating…', done: 'Done. No request failed for it.' }, () =>
-                  server.consolidate(),
-                )
-              }
-            >
-              Do it
-            </button>
-          )}
-          {data.performed && data.performed.undoneAt === null && (
-            <button
-              type="button"
-              className="secondary"
-              aria-disabled={action.busy !== null}
-              onClick={() =>
-                action.start({ busy: 'Taking it back…', done: 'It is as it was.' }, () =>
-                  server.undoConsolidation(),
-                )
-              }
-            >
-              Take back what was done
-            </button>
-          )}
-        </div>
+      {data && data.steps.length > 0 && (
+        <p>
+          <button
+            type="button"
+            aria-disabled={action.busy !== null}
+            onClick={() =>
+              action.start({ busy: 'Consolidating…', done: 'Done. No request failed for it.' }, () =>
+                server.consolidate(),
+              )
+            }
+          >
+            Do it
+          </button>
+        </p>
       )}
       {data?.performed && <Performed performed={data.performed} />}
-    </>
+      {data?.performed && data.performed.undoneAt === null && (
+        <p>
+          <button
+            type="button"
+            className="secondary"
+            aria-disabled={action.busy !== null}
+            onClick={() =>
+              action.start({ busy: 'Taking it back…', done: 'It is as it was.' }, () =>
+                server.undoConsolidation(),
+              )
+            }
+          >
+            Take back what was done
+          </button>
+        </p>
+      )}
+    </div>
   );
 }
 
@@ -146,11 +146,11 @@ function Performed({ performed }: { performed: NonNullable<ConsolidationState['p
           </thead>
           <tbody>
             <Change
-              name="Carbon in an hour"
+              name="CO₂e in an hour"
               before={before?.gCo2ePerHour ?? null}
               after={after?.gCo2ePerHour ?? null}
-              show={(grams) => quantity(grams, 'gCO₂e')}
-              signed={(grams) => signedQuantity(grams, 'gCO₂e')}
+              show={(grams) => quantity(grams, 'g')}
+              signed={(grams) => signedQuantity(grams, 'g')}
             />
             <Change
               name="Energy in an hour"

@@ -26,6 +26,7 @@ export function ImpactSection({ server, report, grid, groupBy, onGroupBy }: Prop
         {data && <QualityBadge quality={data.quality} method={data.method} />}
       </div>
       {!data && <p className="quiet">{report.problem ? 'No report.' : 'Loading the report…'}</p>}
+      {!data && <Grid grid={grid} />}
       {data && (
         <div className="two">
           <div>
