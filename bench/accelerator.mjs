@@ -117,6 +117,4 @@ for (const provider of ['cpu', ...values.providers.split(',')]) {
     `| ${provider} | ${Math.round((requests * rows) / seconds)} | ${group ? ((group.energyWh * 1e6) / (requests * rows)).toFixed(2) : '?'} | ${meterJ.toFixed(0)} | ${before === null ? 'none' : (after - before).toFixed(0)} | ${difference.toExponential(1)} |`,
   );
 }
-const { meter } = await operator.server.get();
-console.log(JSON.stringify(meter));
 await server.stop();

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { useKey } from './allocation.ts';
 import { type Amounts, attribute, type Entry, type IntervalFacts, type LineHead } from './attribution.ts';
 import type { ModelUse } from './energy.ts';
 import { residualRatio } from './residual.ts';
@@ -145,9 +146,9 @@ describe('what was reserved', () => {
 });
 
 describe('accelerators', () => {
-  // 12 of the 30 J are an accelerator's, 2 of them idle: 10 J dynamic, that runner 7 caused.
-  const accelerator = { energyJ: 12, idleW: 2, runnerPids: [7] };
-  const other = { ids: ['cpu'], atMs: 300, rows: 1, runnerPid: 8, computeNs: 900, head: head(letters) };
+  // 12 of the 30 J are an accelerator's, 2 of them idle: 10 J dynamic, that digits caused.
+  const accelerator = { energyJ: 12, idleW: 2, users: [useKey(digits)] };
+  const other = { ids: ['cpu'], atMs: 300, rows: 1, runnerPid: 7, computeNs: 900, head: head(letters) };
   const facts = { ...base, idleW: 8, accelerator, lines: [...base.lines, other] };
 
   it('gives what they draw to who computed with them, by computing time, and to nobody else', () => {
@@ -162,10 +163,9 @@ describe('accelerators', () => {
     expect(acceleratorJPerS).toBeCloseTo(10 / 300e-9, 3);
   });
 
-  it('gives it to everybody who computes when it is not known who uses them', () => {
-    const { entries } = attribute({ ...facts, accelerator: { ...accelerator, runnerPids: [] } });
-    const bystander = find(entries, 'cpu');
-    expect(bystander.energyJ - bystander.idleShareJ - bystander.cpuS * 5).toBeCloseTo((10 * 900) / 1200, 12);
+  it('gives it to nobody when no version may compute with them: something else did', () => {
+    const { entries } = attribute({ ...facts, accelerator: { ...accelerator, users: [] } });
+    expect(find(entries, 'i1:overhead:accelerators')).toMatchObject({ cpuS: 0, energyJ: 10 });
   });
 
   it('books them apart when none of those who use them computed anything', () => {
@@ -264,7 +264,7 @@ describe('conservation', () => {
     accelerator: fc.record({
       energyJ: fc.oneof(fc.constant(0), fc.double({ min: 1e-6, max: 2e5, noNaN: true })),
       idleW: fc.oneof(fc.constant(0), fc.double({ min: 1e-3, max: 500, noNaN: true })),
-      runnerPids: fc.uniqueArray(fc.integer({ min: 1, max: 6 }), { maxLength: 3 }),
+      users: fc.subarray([useKey(digits), useKey(letters)]),
     }),
     runners: fc.uniqueArray(
       fc.record({ pid: fc.integer({ min: 1, max: 6 }), cpuS: amount, unbookedNs: amount }),

@@ -97,8 +97,10 @@ export interface AcceleratorUse {
   energyJ: number;
   /** Power without work; it is not part of the host's `idleW`. */
   idleW: number;
-  /** Whose computing it is for; empty: not known, anybody's. */
-  runnerPids: readonly number[];
+  /** Versions (`useKey`) that may compute with them: whose computing it is for. */
+  users: readonly string[];
+  /** How long they were there and how long they computed, device·s; absent: no meter tells. */
+  seconds?: { supplied: number; busy: number };
 }
 
 /** What turns joules into grams and litres in this interval. */
@@ -158,8 +160,9 @@ export interface Attribution {
   /** CPU seconds of the runners that computed the lines, and the gateway's for each request. */
   computingCpuS: number;
   gatewayCpuSPerRequest: number;
-  /** Joules of accelerators for a second of computing in a runner that uses them, likewise. */
+  /** Joules of accelerators for a second of computing with them, likewise; `acceleratorUseS`: of lines, s. */
   acceleratorJPerS: number | null;
+  acceleratorUseS: number;
 }
 
 export function attribute(facts: IntervalFacts): Attribution {
@@ -200,7 +203,7 @@ export function attribute(facts: IntervalFacts): Attribution {
     const used = amounts(
       work.lines[index] ?? 0,
       idleJ * (idle.used[index] ?? 0),
-      line.computeNs * work.acceleratorJPerNs(line.runnerPid),
+      line.computeNs * work.acceleratorJPerNs(line),
     );
     const share = idle.reserved[index] ?? -1;
     entries.push({
@@ -292,6 +295,7 @@ export function attribute(facts: IntervalFacts): Attribution {
     computingCpuS: work.computingS,
     gatewayCpuSPerRequest: work.gatewayOfEach,
     acceleratorJPerS: accelerator ? work.acceleratorJPerS : null,
+    acceleratorUseS: work.acceleratorUseS,
   };
 }
 

@@ -60,6 +60,8 @@ export interface Closing {
   otherWork: Omit<OtherWork, 'cpuSPerRequest'> | undefined;
   gatewayCpuSPerRequest: number;
   reservations: readonly Reservation[];
+  /** Versions (`useKey`) that could compute with accelerators at some time in it. */
+  acceleratorUsers: readonly string[];
   place: Place;
   chosen: ChosenMeter;
   methodVersion: string;
@@ -96,7 +98,7 @@ export function meteredInterval(closing: Closing): MeteredInterval {
     host.cpuCount,
     durationS,
   );
-  const { accelerator, notes: ofAccelerator } = plausibleAccelerator(taken.sample);
+  const { accelerator, notes: ofAccelerator } = plausibleAccelerator(taken.sample, closing.acceleratorUsers);
   const bounded = <T extends { cpuS: number }>(each: T): T =>
     cpu.factor === 1 ? each : { ...each, cpuS: cpu.factor === 0 ? 0 : each.cpuS * cpu.factor };
   const basis = basisAt(place, startMs, endMs);

@@ -88,6 +88,8 @@ export interface Reservation {
   use: ModelUse;
   runnerPid: number;
   memoryBytes: number;
+  /** Its execution providers are not the processor alone; absent: they are. */
+  mayAccelerate?: boolean;
 }
 
 export interface JobMeter {

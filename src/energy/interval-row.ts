@@ -60,7 +60,21 @@ export function intervalRow(
     memory_gbs_reserved: reservedBytes * gbS,
     memory_gbs_used: Math.min(reservedBytes, memoryUsedBytes + jobsBytes) * gbS,
     accelerator_j: facts.accelerator?.energyJ ?? null,
+    ...acceleratorUse(facts, attribution),
     ...placeOf(node, basis),
+  };
+}
+
+/**
+ * Device seconds. The driver tells how busy they were, not with whose work: ours they were at most as long as versions
+ * that use them computed; while any is loaded, all stand ready for it.
+ */
+function acceleratorUse({ accelerator }: IntervalFacts, { acceleratorUseS }: Attribution) {
+  const seconds = accelerator?.seconds;
+  return {
+    accelerator_s_supplied: seconds?.supplied ?? null,
+    accelerator_s_reserved: seconds ? (accelerator.users.length > 0 ? seconds.supplied : 0) : null,
+    accelerator_s_used: seconds ? Math.min(seconds.busy, acceleratorUseS) : null,
   };
 }
 

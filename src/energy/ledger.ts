@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { CommonwattError } from '../errors.ts';
+import { useKey } from './allocation.ts';
 import type { LineHead } from './attribution.ts';
 import { Backlog, type Closed } from './backlog.ts';
 import { basisAt, meteredInterval, type Place, type Sample, sampleOf, thisNode } from './closing.ts';
@@ -58,6 +59,8 @@ export class Ledger implements Accountant {
   #reservations: readonly Reservation[] = [];
   /** Runner processes that there are; one that holds nothing now loads models and computes their warm-up all the same. */
   #runnerPids: ReadonlySet<number> = new Set();
+  /** In the open interval, those that are unloaded meanwhile, too. */
+  #acceleratorUsers = new Set<string>();
   #sequence = 0;
   #id = '';
   #startMs = 0;
@@ -261,6 +264,12 @@ export class Ledger implements Accountant {
     this.#runnerPids = new Set([...runnerPids, ...reservations.map(({ runnerPid }) => runnerPid)]);
     for (const pid of this.#runnerPids) this.#processes.watchRunner(pid);
     this.#pricer.setReservations(this.#reservations, this.#options.host.memoryBytes);
+    this.#addAcceleratorUsers();
+  }
+
+  #addAcceleratorUsers(): void {
+    for (const { use, mayAccelerate } of this.#reservations)
+      if (mayAccelerate) this.#acceleratorUsers.add(useKey(use));
   }
 
   setGateways(pids: readonly number[]): void {
@@ -358,6 +367,7 @@ export class Ledger implements Accountant {
       otherWork,
       gatewayCpuSPerRequest,
       reservations: this.#reservations,
+      acceleratorUsers: [...this.#acceleratorUsers],
       place: this.#place,
       chosen,
       methodVersion,
@@ -366,6 +376,8 @@ export class Ledger implements Accountant {
     this.#backlog.add({ unsettled, segment, items: this.#items, counts: this.#counts, jobs });
     this.#items = 0;
     this.#counts = new UsageCounts();
+    this.#acceleratorUsers.clear();
+    this.#addAcceleratorUsers();
     this.#processes.forgetRunnersExcept(this.#runnerPids);
     this.#begin(nowMs, monotonic);
   }

@@ -29,14 +29,14 @@ describe('what a meter tells', () => {
   });
 
   it('bounds accelerators by the host that they are a part of', () => {
-    expect(plausibleAccelerator({ ...sample(10), acceleratorJ: joules(25) })).toEqual({
-      accelerator: { energyJ: 10, idleW: 0, runnerPids: [] },
+    expect(plausibleAccelerator({ ...sample(10), acceleratorJ: joules(25) }, ['m:1'])).toEqual({
+      accelerator: { energyJ: 10, idleW: 0, users: ['m:1'] },
       notes: ['accelerators told more than the whole host: bounded by it'],
     });
     expect(
-      plausibleAccelerator({ ...sample(10), acceleratorJ: joules(Number.NaN) }).accelerator,
+      plausibleAccelerator({ ...sample(10), acceleratorJ: joules(Number.NaN) }, []).accelerator,
     ).toBeUndefined();
-    expect(plausibleAccelerator(sample(10))).toEqual({ notes: [] });
+    expect(plausibleAccelerator(sample(10), [])).toEqual({ notes: [] });
   });
 });
 

@@ -33,10 +33,10 @@ export function plausibleReading(reading: MeterReading, durationS: number): Mete
 }
 
 /** Their part of the host's energy, bounded by it. */
-export function plausibleAccelerator({ energyJ, acceleratorJ, acceleratorIdleW }: MeterSample): {
-  accelerator?: AcceleratorUse;
-  notes: string[];
-} {
+export function plausibleAccelerator(
+  { energyJ, acceleratorJ, acceleratorIdleW, acceleratorS }: MeterSample,
+  users: readonly string[],
+): { accelerator?: AcceleratorUse; notes: string[] } {
   if (acceleratorJ === undefined) return { notes: [] };
   if (!Number.isFinite(acceleratorJ) || acceleratorJ < 0)
     return { notes: [`accelerators told ${acceleratorJ} J: not split off`] };
@@ -44,10 +44,16 @@ export function plausibleAccelerator({ energyJ, acceleratorJ, acceleratorIdleW }
     accelerator: {
       energyJ: acceleratorJ < leastJ ? 0 : Math.min(acceleratorJ, energyJ),
       idleW: positive(acceleratorIdleW ?? 0),
-      runnerPids: [],
+      users,
+      ...(acceleratorS ? { seconds: plausibleSeconds(acceleratorS) } : {}),
     },
     notes: acceleratorJ > energyJ ? ['accelerators told more than the whole host: bounded by it'] : [],
   };
+}
+
+/** Nothing computes longer than it is there. */
+function plausibleSeconds({ supplied, busy }: NonNullable<AcceleratorUse['seconds']>) {
+  return { supplied: positive(supplied), busy: Math.min(positive(busy), positive(supplied)) };
 }
 
 export interface CpuTimes {

@@ -105,6 +105,9 @@ export function recoveredInterval(
       memory_gbs_reserved: 0,
       memory_gbs_used: 0,
       accelerator_j: null,
+      accelerator_s_supplied: null,
+      accelerator_s_reserved: null,
+      accelerator_s_used: null,
       ...placeOf(basis.node, basis.basis),
     },
   };

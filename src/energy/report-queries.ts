@@ -156,6 +156,9 @@ export async function readIntervals(db: Db, { sums: { plan } }: Reading) {
     memorySupplied: total((row) => row.memory_gbs_supplied),
     memoryReserved: total((row) => row.memory_gbs_reserved),
     memoryUsed: total((row) => row.memory_gbs_used),
+    acceleratorSSupplied: total((row) => row.accelerator_s_supplied),
+    acceleratorSReserved: total((row) => row.accelerator_s_reserved),
+    acceleratorSUsed: total((row) => row.accelerator_s_used),
     /** Weighted by energy; null: of no joule it is known. */
     gPerKwh: known > 0 ? total((row) => row.intensity_j) / known : null,
     qualities: names((row) => row.quality) as Footprint['quality'][],

@@ -201,8 +201,9 @@ async function reportOf(db: Db, given: ReportHost, query: ReportQuery): Promise<
   const unknown: Record<string, string> = {
     ...basis.water.unknown,
     ...unknownOfCurve,
-    'rur.accelerator': 'no meter tells how long accelerators are busy; what they draw is in the energy',
   };
+  if (intervals.acceleratorSSupplied === 0)
+    unknown['rur.accelerator'] = 'no meter told how long accelerators were busy';
   if (scoped.requests === 0) {
     unknown.perRequestGCo2e = 'there was no request in this window';
     unknown.perRequestWh = 'there was no request in this window';

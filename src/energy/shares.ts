@@ -1,4 +1,5 @@
 /** Whose CPU time and accelerators' joules an interval has: of lines, the gateway, runners apart from lines. Pure. */
+import { useKey } from './allocation.ts';
 import type { IntervalFacts, OtherWork, WorkLine } from './attribution.ts';
 
 /**
@@ -45,7 +46,7 @@ export function splitCpu(facts: IntervalFacts, acceleratorJ: number) {
     runnersS,
     computingS,
     total,
-    ...splitAccelerator(facts, acceleratorJ, weightOf),
+    ...splitAccelerator(facts, acceleratorJ),
   };
 }
 
@@ -65,20 +66,17 @@ function otherThanRequests({ cpuS, requests, cpuSPerRequest }: OtherWork): numbe
   return Math.max(0, cpuS - requests * cpuSPerRequest);
 }
 
-/** Among the lines of the runners that use accelerators, by computing time; without any, nobody's. */
-function splitAccelerator(
-  { accelerator }: IntervalFacts,
-  dynamicJ: number,
-  weightOf: ReadonlyMap<number, number>,
-) {
-  const pids = new Set(accelerator?.runnerPids);
-  const mayUse = (pid: WorkLine['runnerPid']) => pids.size === 0 || pids.has(pid);
+/** Among the lines of the versions that may use accelerators, by computing time; without any, nobody's. */
+function splitAccelerator({ accelerator, lines }: IntervalFacts, dynamicJ: number) {
+  const users = new Set(accelerator?.users);
+  const mayUse = ({ head: { use } }: WorkLine) => users.size > 0 && use !== null && users.has(useKey(use));
   let weight = 0;
-  for (const [pid, own] of weightOf) if (mayUse(pid)) weight += own;
+  for (const line of lines) if (mayUse(line)) weight += line.ids.length * line.computeNs;
   const perNs = weight > 0 ? dynamicJ / weight : 0;
   return {
-    acceleratorJPerNs: (pid: number) => (mayUse(pid) ? perNs : 0),
+    acceleratorJPerNs: (line: WorkLine) => (mayUse(line) ? perNs : 0),
     acceleratorRestJ: weight > 0 ? 0 : dynamicJ,
     acceleratorJPerS: weight > 0 ? perNs * 1e9 : null,
+    acceleratorUseS: weight / 1e9,
   };
 }

@@ -82,6 +82,29 @@ describe('how well the supply was used', () => {
     expect(report.cpu.usedOverSupplied).toBe(0.1);
   });
 
+  it('of accelerators is how long they were busy, ours at most as long as versions that use them computed', async () => {
+    // Two devices for 10 s, busy 12 of 20 device·s; digits, which uses them, computed 4 of 10 s.
+    const lines = [lineOf(headOf(globex, digits), ['a'], { computeNs: 4e9 })];
+    const accelerator = { energyJ: 100, idleW: 0, users: ['id-digits:1'] };
+    const seconds = { supplied: 20, busy: 12 };
+    const accelerated = { ...busy, lines, accelerator: { ...accelerator, seconds } };
+    const { report } = await reportOf([accelerated]);
+    expect(report.accelerator).toEqual({
+      usedOverSupplied: 0.2,
+      usedOverReserved: 0.2,
+      reservedOverSupplied: 1,
+    });
+    // In a second interval no version uses them: they are supplied, and what others compute there is not ours.
+    const unused = { ...busy, accelerator: { energyJ: 100, idleW: 0, users: [], seconds } };
+    expect((await reportOf([accelerated, unused])).report.accelerator).toEqual({
+      usedOverSupplied: 0.1,
+      usedOverReserved: 0.2,
+      reservedOverSupplied: 0.5,
+    });
+    // A meter that tells joules only.
+    expect((await reportOf([{ ...busy, accelerator }])).report.accelerator).toBeNull();
+  });
+
   it('is not known where nothing was supplied', async () => {
     const { report } = await reportOf([]);
     expect(report).toMatchObject({

@@ -16,7 +16,7 @@ export interface UseReport {
   headline: number | null;
   cpu: Rur;
   memory: Rur;
-  /** Null: no meter tells how long accelerators are busy, only what they draw. */
+  /** Device seconds; null: no meter told how long accelerators were busy. */
   accelerator: Rur | null;
   weights: { cpu: number; memory: number };
   /** Without what failed or was left by its caller: useful CPU time ÷ supplied, and ÷ used. */
@@ -53,7 +53,7 @@ export function useReport(
     headline: headlineOf(cpu, memory, weights),
     cpu,
     memory,
-    accelerator: null,
+    accelerator: acceleratorOf(intervals),
     weights,
     goodput: {
       usedOverSupplied: ratio(usefulS, intervals.cpuSSupplied),
@@ -76,6 +76,11 @@ function rursOf(totals: Totals): { cpu: Rur; memory: Rur } {
     cpu: rur({ used: totals.cpuSUsed, reserved: cpuSSupplied, supplied: cpuSSupplied }),
     memory: rur({ used, reserved, supplied }),
   };
+}
+
+function acceleratorOf(intervals: Intervals): Rur | null {
+  const { acceleratorSUsed, acceleratorSReserved, acceleratorSSupplied: supplied } = intervals;
+  return supplied > 0 ? rur({ used: acceleratorSUsed, reserved: acceleratorSReserved, supplied }) : null;
 }
 
 function headlineOf(cpu: Rur, memory: Rur, weights: UseReport['weights']): number | null {

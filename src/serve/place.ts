@@ -24,7 +24,7 @@ export interface Place {
   /** Ends for good, when everything is answered. */
   discard(): Promise<void>;
   /** What it holds in which runner. */
-  holds(): Pick<Reservation, 'runnerPid' | 'memoryBytes'>[];
+  holds(): Omit<Reservation, 'use'>[];
 }
 
 /** A version whose engine is made of other deployments: what such an engine is made from. */

@@ -117,7 +117,8 @@ export class ReplicaPlace implements Place {
   holds() {
     const { replica, heldBytes } = this.#resident;
     const pids = replica?.runnerPids ?? [];
-    return pids.map((runnerPid) => ({ runnerPid, memoryBytes: heldBytes / pids.length }));
+    const mayAccelerate = this.#served.settings.executionProviders.some((name) => name !== 'cpu');
+    return pids.map((runnerPid) => ({ runnerPid, memoryBytes: heldBytes / pids.length, mayAccelerate }));
   }
 
   /** Once: what a version does with rows does not change. */

@@ -94,6 +94,10 @@ export interface LedgerSchema {
     scope: Added<'life-cycle' | 'direct'>;
     /** The accelerators' part of the energy. */
     accelerator_j: Added<number>;
+    /** Device seconds; null: no meter tells. */
+    accelerator_s_supplied: Added<number>;
+    accelerator_s_reserved: Added<number>;
+    accelerator_s_used: Added<number>;
   };
   ledger_heads: HeadColumns & { id: ColumnType<number, never, never>; key: string };
   /** There for readers when its interval is; otherwise being written, or in the archive and about to be deleted. */
@@ -128,6 +132,9 @@ export interface LedgerSchema {
     intensity_j: number;
     intensity_known_j: number;
     accelerator_j: number;
+    accelerator_s_supplied: number;
+    accelerator_s_reserved: number;
+    accelerator_s_used: number;
     cpu_s_supplied: number;
     cpu_s_used: number;
     cpu_s_other: number;

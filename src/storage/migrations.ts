@@ -238,10 +238,24 @@ const avoided: Migration = {
   },
 };
 
+/** How long accelerators were there, reserved and used, device·s. */
+const acceleratorSeconds: Migration = {
+  async up(db: AnyDb) {
+    for (const column of ['accelerator_s_supplied', 'accelerator_s_reserved', 'accelerator_s_used']) {
+      await db.schema.alterTable('ledger_intervals').addColumn(column, 'double precision').execute();
+      await db.schema
+        .alterTable('ledger_interval_hours')
+        .addColumn(column, 'double precision', (c) => c.notNull().defaultTo(0))
+        .execute();
+    }
+  },
+};
+
 export const migrations: Record<string, Migration> = {
   '0001_core': core,
   '0002_avoided': avoided,
   '0003_ledger_at_scale': ledgerAtScale,
   '0005_job_plans': jobPlans,
   '0006_budgets': budgets,
+  '0007_accelerator_seconds': acceleratorSeconds,
 };

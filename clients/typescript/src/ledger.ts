@@ -76,6 +76,10 @@ export interface MeteredInterval {
   node: string | null;
   energyWh: Figure;
   acceleratorWh: Figure;
+  /** Device seconds; null: no meter tells. */
+  acceleratorSecondsSupplied: Figure;
+  acceleratorSecondsReserved: Figure;
+  acceleratorSecondsUsed: Figure;
   carbonGCo2e: Figure;
   embodiedGCo2e: Figure;
   waterL: Figure;

@@ -593,7 +593,7 @@ export interface ImpactReport {
     headline: Figure;
     cpu: Utilisation;
     memory: Utilisation;
-    /** Null: no meter tells how long accelerators are busy. */
+    /** Null: no meter told how long accelerators were busy. */
     accelerator: Utilisation | null;
     weights: { cpu: number; memory: number };
     /** Without what failed or was left by its caller. */

@@ -12,6 +12,7 @@ import type { PolledMeter } from './polled.ts';
 interface Taken {
   energyJ: number;
   idleW: number;
+  seconds?: { supplied: number; busy: number };
   partly?: string;
 }
 
@@ -23,6 +24,7 @@ export class Accelerators {
   /** Stands in while they do not answer. */
   #powerW: number | null = null;
   #takenAt: number | undefined;
+  readonly #busy = new BusyTime();
   /** Of the interval that was closed last. */
   last: Taken = { energyJ: 0, idleW: 0 };
 
@@ -39,9 +41,10 @@ export class Accelerators {
     this.#takenAt = at;
     const reading = this.meter.read();
     const idleW = this.#idle.watts;
+    const told = this.#busy.take(at);
     if ('energyJ' in reading) {
       if (seconds > 0) this.#powerW = reading.energyJ / seconds;
-      this.last = { energyJ: reading.energyJ, idleW };
+      this.last = { energyJ: reading.energyJ, idleW, ...(told ? { seconds: told } : {}) };
     } else {
       const partly = `accelerators: ${reading.missing}`;
       this.last = { energyJ: (this.#powerW ?? idleW) * seconds, idleW, partly };
@@ -49,13 +52,46 @@ export class Accelerators {
     return this.last;
   }
 
-  #answered({ powerW, utilisation, idleW }: AcceleratorAnswer): void {
+  #answered({ powerW, utilisation, idleW, devices }: AcceleratorAnswer): void {
+    this.#busy.told(this.#clock(), utilisation, devices === undefined ? 1 : devices.split(',').length);
     if (idleW !== undefined && idleW !== this.#assumedIdleW) {
       this.#assumedIdleW = idleW;
       this.#idle = new IdlePower(idleW, { fixed: false });
     }
     if (powerW !== undefined && utilisation !== undefined) this.#idle.observe(powerW, utilisation);
   }
+}
+
+/** Integrates how busy the devices are from one answer to the next. Example: .5 of two devices for 10 s → 10 of 20 device·s. */
+class BusyTime {
+  #now: { at: number; utilisation: number; count: number } | undefined;
+  #supplied = 0;
+  #busy = 0;
+
+  told(at: number, utilisation: number | undefined, count: number): void {
+    this.#goOn(at);
+    this.#now = utilisation === undefined ? undefined : { at, utilisation: bounded(utilisation), count };
+  }
+
+  take(at: number): Taken['seconds'] {
+    this.#goOn(at);
+    const seconds = { supplied: this.#supplied, busy: this.#busy };
+    this.#supplied = 0;
+    this.#busy = 0;
+    return seconds.supplied > 0 ? seconds : undefined;
+  }
+
+  #goOn(at: number): void {
+    if (!this.#now) return;
+    const suppliedS = Math.max(0, at - this.#now.at) * this.#now.count;
+    this.#supplied += suppliedS;
+    this.#busy += suppliedS * this.#now.utilisation;
+    this.#now.at = at;
+  }
+}
+
+function bounded(part: number): number {
+  return Math.min(1, Math.max(0, part));
 }
 
 export class WithAccelerators implements Meter {
@@ -96,6 +132,7 @@ export class WithAccelerators implements Meter {
       // A part cannot be more than the whole, whatever two sensors say of a moment.
       acceleratorJ: joules(added ? taken.energyJ : Math.min(host.energyJ, taken.energyJ)),
       acceleratorIdleW: taken.idleW,
+      ...(taken.seconds === undefined ? {} : { acceleratorS: taken.seconds }),
       ...(taken.partly === undefined ? {} : { partly: taken.partly }),
     };
   }

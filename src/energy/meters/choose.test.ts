@@ -239,7 +239,7 @@ describe('accelerators beside the host', () => {
   it('that fall silent are held at what they drew, and the reading says so', async () => {
     const { root } = fakeFolder({});
     const smi = join(root, 'nvidia-smi');
-    const rows = 'GPU-a, Tesla T4, 0, 8, 8\\n';
+    const rows = 'GPU-a, Tesla T4, 25, 8, 8\\n';
     writeFileSync(smi, `#!/bin/sh\nprintf '${rows}${rows}${rows}'\nexec sleep 20\n`);
     chmodSync(smi, 0o755);
     const { choose, pass, missed } = home();
@@ -249,7 +249,12 @@ describe('accelerators beside the host', () => {
     pass(1);
     meter.read();
     pass(1);
-    expect(meter.read()).toMatchObject({ energyJ: 18, acceleratorJ: 8, acceleratorIdleW: 8 });
+    expect(meter.read()).toMatchObject({
+      energyJ: 18,
+      acceleratorJ: 8,
+      acceleratorIdleW: 8,
+      acceleratorS: { supplied: 1, busy: 0.25 },
+    });
     pass(60);
     const reading = meter.read();
     expect(reading).toMatchObject({ energyJ: 60 * 18, partly: expect.stringContaining('accelerators: ') });

@@ -14,6 +14,8 @@ export interface MeterSample {
   acceleratorJ?: Joules;
   /** What the accelerators draw without work, W. */
   acceleratorIdleW?: number;
+  /** How long they were there and how long they computed, device·s, by their driver; absent: it does not tell. */
+  acceleratorS?: { supplied: number; busy: number };
   /** A part was not read and an estimate stands in for it: why. */
   partly?: string;
 }

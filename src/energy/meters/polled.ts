@@ -22,9 +22,9 @@ export interface Source {
   name: string;
   methodVersion: string;
   covers: Coverage;
-  interval: Interval;
+  readonly interval: Interval;
   /** What it is, for people; the rest of the sentence "energy is measured by …". */
-  told: string;
+  readonly told: string;
   /** How often it is asked, s. */
   everyS: number;
   /** Throws an Error that says what is wrong. */
@@ -48,10 +48,10 @@ export class PolledMeter implements Meter {
   readonly quality = 'measured';
   readonly name: string;
   readonly methodVersion: string;
-  readonly description: string;
   readonly covers: Coverage;
-  readonly interval: Interval;
-  readonly uncertainty: number;
+  description = '';
+  interval: Interval;
+  uncertainty = 0;
   /** Told of each answer from the last one on. */
   #listener: ((answer: SourceAnswer) => void) | undefined;
   #answer: SourceAnswer | undefined;
@@ -70,13 +70,19 @@ export class PolledMeter implements Meter {
     this.#options = options;
     this.#clock = options.clock ?? monotonicSeconds;
     this.#track = new EnergyTrack(options.ceilingW);
-    const { name, methodVersion, covers, interval, told } = source;
+    const { name, methodVersion, covers } = source;
     this.name = name;
     this.methodVersion = methodVersion;
     this.covers = covers;
-    this.interval = interval;
-    this.uncertainty = Math.max(1 - interval.low, interval.high - 1);
-    this.description = `measured by ${told}`;
+    this.interval = source.interval;
+    this.#describe();
+  }
+
+  /** Of some sources known only when they have answered. */
+  #describe(): void {
+    this.interval = this.#source.interval;
+    this.uncertainty = Math.max(1 - this.interval.low, this.interval.high - 1);
+    this.description = `measured by ${this.#source.told}`;
   }
 
   /** The first answer's failure; null: it answered. */
@@ -124,6 +130,7 @@ export class PolledMeter implements Meter {
       this.#failure = this.#track.add({ ...sample, at });
       this.#answeredAt = answered;
       this.#answer = answer;
+      this.#describe();
       this.#listener?.(answer);
     } catch (error) {
       this.#failure = error instanceof Error ? error.message : String(error);

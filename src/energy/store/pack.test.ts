@@ -27,6 +27,9 @@ const interval = (id: string): Interval => ({
   signal: 'average',
   scope: 'life-cycle',
   accelerator_j: null,
+  accelerator_s_supplied: null,
+  accelerator_s_reserved: null,
+  accelerator_s_used: null,
 });
 
 const figure = fc.double({ noNaN: true });

@@ -38,6 +38,10 @@ const intervalNames = [
   'signal',
   'scope',
   'accelerator_j',
+  // Unknown in what was packed before there were such.
+  'accelerator_s_supplied',
+  'accelerator_s_reserved',
+  'accelerator_s_used',
 ] as const satisfies readonly (keyof Interval)[];
 
 const headerSchema = z.object({

@@ -135,6 +135,9 @@ function intervalOf(id: string, startMs: number, entries: readonly Entry[]): Int
     signal: 'average',
     scope: 'life-cycle',
     accelerator_j: null,
+    accelerator_s_supplied: null,
+    accelerator_s_reserved: null,
+    accelerator_s_used: null,
   };
 }
 
