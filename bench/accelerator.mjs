@@ -66,6 +66,7 @@ async function ask(name, data) {
   return (await answer.json()).outputs[0].data;
 }
 
+const percent = (part) => (part === undefined || part === null ? 'unknown' : `${(100 * part).toFixed(0)} %`);
 const random = () => Array.from({ length: rows * 64 }, () => Math.random());
 
 async function load(name, forMs) {
@@ -93,9 +94,9 @@ const expected = await ask(reference, sample);
 const idle = await idleW();
 console.log(`idle by the counter: ${idle === null ? 'no counter here' : `${idle.toFixed(1)} W`}`);
 console.log(
-  '| provider | rows/s | mWh per 1,000 rows, booked | meter, J | counter of the card, J | largest difference to cpu |',
+  '| provider | rows/s | mWh per 1,000 rows, booked | meter, J | counter of the card, J | RUR of the card | largest difference to cpu |',
 );
-console.log('|---|---|---|---|---|---|');
+console.log('|---|---|---|---|---|---|---|');
 for (const provider of ['cpu', ...values.providers.split(',')]) {
   const name = provider === 'cpu' ? reference : await deploy(provider);
   const got = await ask(name, sample);
@@ -114,7 +115,7 @@ for (const provider of ['cpu', ...values.providers.split(',')]) {
   const group = report.groups.find(({ by }) => by.model === name);
   const meterJ = report.split.meterWh * 3600;
   console.log(
-    `| ${provider} | ${Math.round((requests * rows) / seconds)} | ${group ? ((group.energyWh * 1e6) / (requests * rows)).toFixed(2) : '?'} | ${meterJ.toFixed(0)} | ${before === null ? 'none' : (after - before).toFixed(0)} | ${difference.toExponential(1)} |`,
+    `| ${provider} | ${Math.round((requests * rows) / seconds)} | ${group ? ((group.energyWh * 1e6) / (requests * rows)).toFixed(2) : '?'} | ${meterJ.toFixed(0)} | ${before === null ? 'none' : (after - before).toFixed(0)} | ${percent(report.rur.accelerator?.usedOverSupplied)} | ${difference.toExponential(1)} |`,
   );
 }
 await server.stop();
