@@ -89,10 +89,20 @@ describe('the band of a saving', () => {
   it('holds the saving, and is the same for the same seed', () => {
     const band = savingBand(burdenOf('B0'), facts.shared, carbon, uncertainty, { seed: 7 });
     const { percent } = saving(burdenOf('B0'), facts.shared, carbon);
-    expect(percent).toBeGreaterThan(band.lowPercent);
-    expect(percent).toBeLessThan(band.highPercent);
+    expect(percent).toBeGreaterThan(band.lowPercent ?? 100);
+    expect(percent).toBeLessThan(band.highPercent ?? 0);
     expect(band.distinguishable).toBe(true);
     expect(savingBand(burdenOf('B0'), facts.shared, carbon, uncertainty, { seed: 7 })).toEqual(band);
+  });
+
+  it('against nobody is unknown, not 0, and what is used then is surely additional', () => {
+    expect(savingBand(burdenOf('B5'), facts.shared, carbon, uncertainty)).toEqual({
+      lowPercent: null,
+      highPercent: null,
+      distinguishable: true,
+    });
+    const nothing = burdenOf('B5');
+    expect(savingBand(nothing, nothing, carbon, uncertainty).distinguishable).toBe(false);
   });
 
   it('of two equal sides is 0 whatever is drawn, and not distinguishable', () => {

@@ -218,9 +218,10 @@ export interface Uncertainty {
 }
 
 export interface Band {
-  lowPercent: number;
-  highPercent: number;
-  /** False when the 5–95 % band spans 0. */
+  /** Null: a saving against nobody's use is no part of it. */
+  lowPercent: number | null;
+  highPercent: number | null;
+  /** False when the 5–95 % band spans 0. What would not run at all surely costs whatever it uses. */
   distinguishable: boolean;
 }
 
@@ -258,7 +259,8 @@ export function savingBand(
     const { percent } = saving(drawOf(own, ownWork), drawOf(shared), drawn);
     if (percent !== null) percents.push(percent);
   }
-  if (percents.length === 0) return { lowPercent: 0, highPercent: 0, distinguishable: false };
+  if (percents.length === 0)
+    return { lowPercent: null, highPercent: null, distinguishable: gramsOf(shared, carbon) > 0 };
   const lowPercent = quantile(percents, 0.05);
   const highPercent = quantile(percents, 0.95);
   return { lowPercent, highPercent, distinguishable: lowPercent > 0 || highPercent < 0 };

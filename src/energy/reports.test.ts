@@ -274,7 +274,7 @@ describe('an impact report', () => {
     expect(sharing.tenants).toBe(3);
     const headline = sharing.baselines.find(({ id }) => id === sharing.headlineBaseline);
     expect(headline?.savingGCo2e).toBe(sharing.savingGCo2e);
-    expect(sharing.distinguishable).toBe(sharing.low > 0 || sharing.high < 0);
+    expect(sharing.distinguishable).toBe(Number(sharing.low) > 0 || Number(sharing.high) < 0);
   });
 
   it('shows an organisation what it consumed or owns, and never another’s key', async () => {

@@ -33,9 +33,9 @@ export interface SharingReport {
   headlineBaseline: BaselineId;
   savingGCo2e: number;
   savingPercent: number | null;
-  /** 5th and 95th percentile of the saving, in percent. */
-  low: number;
-  high: number;
+  /** 5th and 95th percentile of the saving, in percent; null as `savingPercent` is. */
+  low: number | null;
+  high: number | null;
   distinguishable: boolean;
   decomposition: SavingByCause;
   shared: { carbonGCo2e: number; energyWh: number; cpuSeconds: number; memoryBytes: number | null };
@@ -51,8 +51,8 @@ export interface SharingReport {
     energyWh: number;
     savingGCo2e: number;
     savingPercent: number | null;
-    low: number;
-    high: number;
+    low: number | null;
+    high: number | null;
     distinguishable: boolean;
     decomposition: SavingByCause;
   }[];
