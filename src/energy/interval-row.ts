@@ -1,4 +1,5 @@
 /** A metered interval as a row of the ledger: totals, supply and use, and the assumptions behind them. */
+import { useKey } from './allocation.ts';
 import type { Attribution, IntervalFacts } from './attribution.ts';
 import type { Basis } from './basis.ts';
 import type { HostWatts, Meter } from './meters/meter.ts';
@@ -31,6 +32,7 @@ export function intervalRow(
   const gbS = facts.durationS / 1e9;
   const jobsBytes = facts.jobs.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
   const reservedBytes = facts.reservations.reduce((sum, { memoryBytes }) => sum + memoryBytes, jobsBytes);
+  const usedBytes = Math.min(memoryUsedBytes, askedBytes(facts)) + jobsBytes;
   return {
     id: facts.id,
     start_ms: facts.startMs,
@@ -58,11 +60,21 @@ export function intervalRow(
     cpu_s_other: attribution.otherCpuS,
     memory_gbs_supplied: facts.memoryBytes * gbS,
     memory_gbs_reserved: reservedBytes * gbS,
-    memory_gbs_used: Math.min(reservedBytes, memoryUsedBytes + jobsBytes) * gbS,
+    memory_gbs_used: usedBytes * gbS,
     accelerator_j: facts.accelerator?.energyJ ?? null,
     ...acceleratorUse(facts, attribution),
     ...placeOf(node, basis),
   };
+}
+
+/**
+ * Memory of the deployments that were asked. A runner holds its engine, too, so what it holds always exceeds what its
+ * models reserve, asked or not. Example: 2 GB asked, 1 GB not, a runner of 3.5 GB → 2 GB used of 3 GB reserved.
+ */
+function askedBytes({ lines, reservations }: IntervalFacts): number {
+  const asked = new Set(lines.map(({ head: { use } }) => (use ? useKey(use) : null)));
+  const used = reservations.filter(({ use }) => asked.has(useKey(use)));
+  return used.reduce((sum, { memoryBytes }) => sum + memoryBytes, 0);
 }
 
 /**

@@ -42,12 +42,12 @@ const busy: Interval = {
 describe('how well the supply was used', () => {
   it('is used ÷ supplied = used ÷ reserved · reserved ÷ supplied, the headline by what each resource weighs', async () => {
     const { report } = await reportOf([busy]);
-    // 8 of 40 CPU·s; 2.4 of 8 GB, 3 GB reserved; .9 · .2 + .1 · .3 = .21.
+    // 8 of 40 CPU·s; of the 2.4 of 8 GB that the runner holds, only digits was asked; 3 GB reserved; .9 · .2 + .1 · .25 = .205.
     expect(report.cpu).toEqual({ usedOverSupplied: 0.2, usedOverReserved: 0.2, reservedOverSupplied: 1 });
-    expect(report.memory.usedOverSupplied).toBeCloseTo(0.3, 12);
-    expect(report.memory.usedOverReserved).toBeCloseTo(0.8, 12);
+    expect(report.memory.usedOverSupplied).toBeCloseTo(0.25, 12);
+    expect(report.memory.usedOverReserved).toBeCloseTo(2 / 3, 12);
     expect(report.memory.reservedOverSupplied).toBeCloseTo(0.375, 12);
-    expect(report.headline).toBeCloseTo(0.21, 12);
+    expect(report.headline).toBeCloseTo(0.205, 12);
   });
 
   it('leaves out of goodput what failed, and what was left by its caller', async () => {
@@ -59,6 +59,12 @@ describe('how well the supply was used', () => {
       { tenant: 'globex', cpuOverSupplied: 0.15, goodputOverSupplied: 0.1, partOfUsed: 0.75 },
       { tenant: 'initech', cpuOverSupplied: 0.05, goodputOverSupplied: 0.05, partOfUsed: 0.25 },
     ]);
+  });
+
+  it('counts no memory as used while nobody asks, though the runner holds it', async () => {
+    const { report } = await reportOf([{ ...busy, lines: [], hostBusyS: 0, runners: [{ pid: 1, cpuS: 0 }] }]);
+    expect(report.memory).toMatchObject({ usedOverSupplied: 0, usedOverReserved: 0 });
+    expect(report.memory.reservedOverSupplied).toBeCloseTo(0.375, 12);
   });
 
   it('of a model has its reserved share of the memory for that of the CPUs', async () => {
