@@ -34,6 +34,10 @@ export async function storyOfUse(
   say('explain', '');
   for (const explanation of explanations)
     for (const line of explanationLines(explanation, terminal.outIsTty)) terminal.out(`${line}\n`);
+  if (answer.impact?.method === 'off') {
+    say('impact', 'nothing is metered, so there is no report (COMMONWATT_METER=auto meters)');
+    return;
+  }
   const report = await settledReport(acme, signal);
   const { split } = report;
   if (split.meterWh !== null && split.idleWh !== null && split.meterWh > 0)

@@ -70,6 +70,14 @@ describe('the first start', () => {
   });
 });
 
+describe('a first start without metering', () => {
+  it('answers and explains, and says that nothing is metered instead of a report', async () => {
+    const unmetered = await startExampleServer({ env: { COMMONWATT_METER: 'off' } });
+    expect(unmetered.output()).toContain('nothing is metered, so there is no report');
+    await unmetered.stop({ keep: false });
+  });
+});
+
 describe('the mission, command by command', () => {
   let job: Job;
   let row: number[];
