@@ -18,7 +18,7 @@ import { givenSettings } from './serve/settings.ts';
 
 const port = z.coerce.number().int().min(0).max(65535);
 
-const energySchema = z.strictObject({
+const energyFields = z.strictObject({
   ...meterSettings,
   /** This host's name in the ledger; null: its own. */
   node: z.string().min(1).max(100).nullable().default(null),
@@ -47,6 +47,11 @@ const energySchema = z.strictObject({
   /** Lines older than this are dropped, their sums never; null: none is. */
   ledgerKeepDays: z.coerce.number().min(1).max(36500).nullable().default(null),
 });
+
+const energySchema = energyFields.refine(
+  ({ idleW, maxW }) => idleW === null || maxW === null || maxW >= idleW,
+  { path: ['maxW'], error: 'is below idleW: a host draws at least as much at full load as without work' },
+);
 
 /** What answers carry where their callers ask for nothing else. */
 const answersSchema = z.strictObject({

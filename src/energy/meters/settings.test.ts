@@ -47,6 +47,8 @@ describe('settings of meters', () => {
     ['COMMONWATT_METER_URL', { COMMONWATT_METER: 'plug', COMMONWATT_METER_URL: '10.0.0.5' }, ''],
     ['COMMONWATT_METER', { COMMONWATT_METER: 'sundial' }, ''],
     ['COMMONWATT_PLATFORM_FACTOR', { COMMONWATT_PLATFORM_FACTOR: '0.5' }, ''],
+    ['COMMONWATT_MAX_W', { COMMONWATT_IDLE_W: '50', COMMONWATT_MAX_W: '20' }, ''],
+    ['energy.maxW', {}, 'energy: { idleW: 50, maxW: 20 }'],
     ['energy.json', {}, 'energy: { json: { url: "http://a" } }'],
     ['energy.prometheus.unit', {}, 'energy: { prometheus: { url: "http://a", metric: x, unit: hours } }'],
     ['energy.plug', {}, 'energy: { plug: { url: "http://a", pasword: hush } }'],
