@@ -242,6 +242,12 @@ describe('the ledger', () => {
     );
     const [interval] = await checkConservation(home.db);
     expect(interval?.method).toBe('recovered after a crash');
+    // The assumptions stand where those of any other interval do.
+    expect(JSON.parse(interval?.basis ?? '')).toMatchObject({
+      pue: { value: expect.any(Number), assumed: expect.any(Boolean) },
+      intensity: { value: interval?.intensity_g_per_kwh },
+      cpuCount: expect.any(Number),
+    });
     const lost = await home.db
       .selectFrom('ledger_entries')
       .where('kind', '=', 'unattributed')

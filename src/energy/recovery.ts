@@ -97,7 +97,12 @@ export function recoveredInterval(
       quality: 'estimated',
       method: 'recovered after a crash',
       method_version: basis.methodVersion,
-      basis: JSON.stringify({ pue: rates.pue, gPerKwh: rates.gPerKwh, idleW: basis.idleW }),
+      basis: JSON.stringify({
+        ...basis.basis,
+        idleW: basis.idleW,
+        cpuCount: basis.cpuCount,
+        memoryBytes: basis.memoryBytes,
+      }),
       cpu_s_supplied: capacityS,
       cpu_s_used: cpuTotal,
       cpu_s_other: 0,

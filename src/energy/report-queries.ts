@@ -2,6 +2,7 @@
 import { sql } from 'kysely';
 import type { Db } from '../storage/db.ts';
 import type { Footprint } from './energy.ts';
+import { joulesPerKwh } from './grid.ts';
 import { type Head, readHeads } from './store/heads.ts';
 import type { IntervalSums } from './store/interval-sums.ts';
 import { isCall, type Sums as StoredSums } from './store/tally.ts';
@@ -166,6 +167,18 @@ export async function readIntervals(db: Db, { sums: { plan } }: Reading) {
     methodVersions: names((row) => row.method_version),
     zones: names((row) => row.zone),
   };
+}
+
+/** PUE = C / Σ E · I of the window's own intervals; where I was not kept of all of them, the one of now. */
+export function pueOf(
+  { rows, energyJ, carbonG }: Awaited<ReturnType<typeof readIntervals>>,
+  now: number,
+): number {
+  const known = rows.reduce((sum, row) => sum + row.intensity_known_j, 0);
+  const withoutBuilding = rows.reduce((sum, row) => sum + row.intensity_j, 0) / joulesPerKwh;
+  if (withoutBuilding <= 0 || Math.abs(known - energyJ) > 1e-9 * energyJ) return now;
+  const pue = carbonG / withoutBuilding;
+  return Math.abs(pue - now) < 1e-9 ? now : pue;
 }
 
 export interface TenantUse {

@@ -228,6 +228,18 @@ describe('an impact report', () => {
     expect(ofDigits).toMatchObject({ settled: true, requests: 9 });
   });
 
+  it('prices the window with its own PUE, whatever is configured now', async () => {
+    const basis = { ...host.basis, pue: { value: 3, assumed: false } };
+    const query = { ...window, groupBy: ['kind'] as const, scope: 'all' as const };
+    const { pue, sharing, notes } = await impactReport(db, { ...host, basis }, query);
+    expect(notes.join()).toContain('the PUE was another in this window');
+    expect(pue.value).toBeCloseTo(1.5, 9);
+    expect(sharing.shared.carbonGCo2e).toBeCloseTo(
+      (await impactReport(db, host, query)).sharing.shared.carbonGCo2e,
+      9,
+    );
+  });
+
   it('counts an explanation that spans two intervals once', async () => {
     const { consumption } = await impactReport(db, host, {
       ...window,

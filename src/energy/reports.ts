@@ -25,6 +25,7 @@ import {
   countsOf,
   isRequest,
   isVisible,
+  pueOf,
   type Reading,
   readIntervals,
   readLedger,
@@ -145,7 +146,7 @@ export function impactReport(db: Db, host: ReportHost, query: ReportQuery): Prom
 async function reportOf(db: Db, given: ReportHost, query: ReportQuery): Promise<ImpactReport> {
   const reading = await readLedger(db, { fromMs: query.from.getTime(), toMs: query.to.getTime() });
   const intervals = await readIntervals(db, reading);
-  const host = withIntensity(given, intervals.gPerKwh);
+  const host = ofWindow(given, intervals);
   const histogram = new Histogram();
   const groupQuery = {
     scope: query.scope,
@@ -277,7 +278,7 @@ async function reportOf(db: Db, given: ReportHost, query: ReportQuery): Promise<
     }),
     groups,
     unknown,
-    notes: [...notesOf(host, query.scope), ...roundingNotes(reading)],
+    notes: [...notesOf(host, query.scope), ...pueNotes(given, host), ...roundingNotes(reading)],
   };
 }
 
@@ -301,11 +302,19 @@ function gridNote({ atMs, kind, scope }: Basis['intensity']): string {
     : `the mean over the energy of this window (now ${kind}, ${scope})`;
 }
 
-/** What the electricity of the window caused, instead of what it causes now. */
-function withIntensity(host: ReportHost, gPerKwh: number | null): ReportHost {
-  if (gPerKwh === null) return host;
+/** What the electricity and the building of the window were, instead of what they are now. */
+function ofWindow(host: ReportHost, intervals: Awaited<ReturnType<typeof readIntervals>>): ReportHost {
+  if (intervals.gPerKwh === null) return host;
   const { basis } = host;
-  return { ...host, basis: { ...basis, intensity: { ...basis.intensity, value: gPerKwh } } };
+  const pue = { ...basis.pue, value: pueOf(intervals, basis.pue.value) };
+  return { ...host, basis: { ...basis, pue, intensity: { ...basis.intensity, value: intervals.gPerKwh } } };
+}
+
+function pueNotes(now: ReportHost, ofThen: ReportHost): string[] {
+  const [value, then] = [now.basis.pue.value, ofThen.basis.pue.value];
+  return value === then
+    ? []
+    : [`the PUE was another in this window: its mean, weighted by carbon, instead of ${value} as now`];
 }
 
 function roundingNotes({ sums }: Reading): string[] {

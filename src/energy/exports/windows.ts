@@ -8,6 +8,7 @@ import {
   type Burden,
   countsOf,
   isVisible,
+  pueOf,
   type Reading,
   readIntervals,
   readLedger,
@@ -101,13 +102,4 @@ export async function readBooked(db: Db, window: Window, query: WindowQuery): Pr
 function platformOf(reading: Reading): Burden {
   const { energyJ, carbonG, embodiedG } = sumsOf(reading, () => true);
   return { energyJ, carbonG, embodiedG };
-}
-
-/** PUE = C / Σ E · I of the window's own intervals; where I was not kept of all of them, the one of now. */
-function pueOf({ rows, energyJ, carbonG }: Awaited<ReturnType<typeof readIntervals>>, now: number): number {
-  const known = rows.reduce((sum, row) => sum + row.intensity_known_j, 0);
-  const withoutBuilding = rows.reduce((sum, row) => sum + row.intensity_j, 0) / joulesPerKwh;
-  if (withoutBuilding <= 0 || Math.abs(known - energyJ) > 1e-9 * energyJ) return now;
-  const pue = carbonG / withoutBuilding;
-  return Math.abs(pue - now) < 1e-9 ? now : pue;
 }
