@@ -1,5 +1,6 @@
 /** An impact report for people. Every figure says how it is known; what is unknown says why; losses are shown. */
 import type { Figure, ImpactReport } from '@commonwatt/client';
+import { betterLines, savingLines, useLines } from './impact-details.ts';
 import { showCarbon, showEnergy, showPercent, showWater, significant } from './quantities.ts';
 import { table } from './terminal.ts';
 
@@ -33,9 +34,11 @@ export function impactLines(report: ImpactReport): string[] {
     'Supply and utilisation of the platform',
     `  ${significant(supply.cpuSeconds)} CPU s, ${significant(supply.memoryGbSeconds)} GB s, ${showEnergy(supply.energyWh)}`,
     `  RUR ${showPercent(rur.headline)}  (CPU ${showPercent(rur.cpu.usedOverSupplied)}, memory ${showPercent(rur.memory.usedOverSupplied)})`,
+    ...useLines(rur),
     'Impact f(RUR)',
     `  ${showCarbon(impact.totalGCo2e)} in total; booked for a request ${showCarbon(impact.perRequestGCo2e)} and ${showEnergy(impact.perRequestWh)}`,
     ...operatingLine(impact),
+    ...betterLines(impact),
     'Sharing against everyone running their own',
     ...sharingLines(report),
     ...groupLines(report),
@@ -83,6 +86,7 @@ function sharingLines({ sharing }: ImpactReport): string[] {
         percent(savingPercent),
       ]),
     ),
+    ...savingLines(sharing),
   ];
 }
 
@@ -91,13 +95,16 @@ function groupLines({ groups }: ImpactReport): string[] {
   return [
     'Groups',
     ...table([
-      ['  WHO', 'REQUESTS', 'ENERGY', 'OF IT IDLE', 'CARBON'],
+      ['  WHO', 'REQUESTS', 'ENERGY', 'OF IT IDLE', 'CARBON', 'HALF UP TO', '99 % UP TO', 'SETTLED'],
       ...groups.map((group) => [
         `  ${group.key}`,
         String(group.requests),
         showEnergy(group.energyWh),
         showEnergy(group.idleShareWh),
         showCarbon(group.carbonGCo2e),
+        group.whPerRequest ? showEnergy(group.whPerRequest.p50) : '',
+        group.whPerRequest ? showEnergy(group.whPerRequest.p99) : '',
+        group.settled === null ? '' : group.settled ? 'yes' : 'no',
       ]),
     ]),
   ];

@@ -1,9 +1,10 @@
-/** `commonwatt impact`: what was used, how well, and what sharing it saves; its receipts are in `receipts.ts`. */
+/** `commonwatt impact`: what was used, how well, and what sharing it saves; receipts are in `receipts.ts`, cards and statements in `report-files.ts`. */
 import type { GroupBy } from '@commonwatt/client';
 import { type Command, InvalidArgumentError } from 'commander';
 import { connect, type ServerOptions } from './connection.ts';
 import { impactLines } from './impact-report.ts';
 import { defineReceipts } from './receipts.ts';
+import { defineReportFiles } from './report-files.ts';
 import { parseTime } from './share.ts';
 import { answer, type Terminal } from './terminal.ts';
 
@@ -48,6 +49,7 @@ export function define(command: Command, terminal: Terminal): void {
       });
       answer(terminal, options.json, report, impactLines(report));
     });
+  defineReportFiles(command, terminal);
   defineReceipts(command, terminal);
 }
 

@@ -7,6 +7,7 @@ import { describe, expect, it } from 'vitest';
 import { checkNode } from './doctor.ts';
 import { readExample, writeExample } from './example-file.ts';
 import { heatMap } from './heat-map.ts';
+import { betterLines, useLines } from './impact-details.ts';
 import { impactLines } from './impact-report.ts';
 import { parseInstances } from './instances.ts';
 import { showCarbon, showEnergy } from './quantities.ts';
@@ -238,4 +239,51 @@ it('the report shows a loss as a loss, names its baseline, and gives the reason 
   expect(text).toContain('unknown: waterL: no WUE is configured');
   expect(text).toContain('PUE 1 (assumed)');
   expect(text).toContain('costs 800 mgCO2e at 10.0 % use of its CPUs, and would cost 100 mgCO2e at full use');
+  expect(text).toContain(
+    '2 instances of their own would use (5–95 %) 20 CPU s (10 CPU s … 40 CPU s), 8 Wh (4 Wh … 16 Wh)',
+  );
+  expect(text).toContain('demand that sharing caused: 0 % assumed');
+});
+
+it('an impact report for people: who used the supply, what would be better, by cause and by group', () => {
+  const part = { usedOverSupplied: 0.2, usedOverReserved: 0.4, reservedOverSupplied: 0.5 };
+  const point = { utilisation: 0.6, gCo2ePerRequest: 0.3, gCo2ePerHour: 5 };
+  const text = [
+    ...useLines({
+      headline: 0.2,
+      cpu: part,
+      memory: part,
+      accelerator: part,
+      weights: { cpu: 1, memory: 0 },
+      goodput: { usedOverSupplied: 0.15, partOfUsed: 0.75 },
+      nodes: [],
+      models: Array.from({ length: 12 }, (_, index) => ({
+        model: `acme/m${index}`,
+        cpu: part,
+        memory: part,
+        goodputOverSupplied: null,
+      })),
+      tenants: [{ tenant: 'globex', cpuOverSupplied: 0.1, goodputOverSupplied: 0.1, partOfUsed: 0.5 }],
+    }),
+    ...betterLines({
+      function: { kind: 'curve', formula: 'by a curve' },
+      best: point,
+      sloSafe: {
+        ...point,
+        mostUtilisation: 0.7,
+        model: 'acme/m0',
+        objectiveMs: 40,
+        p95Ms: 38,
+        method: 'fitted',
+        savingGCo2ePerHour: 2,
+      },
+    } as ImpactReport['impact']),
+  ].join('\n');
+  expect(text).toContain('accelerators 20.0 %: 40.0 % of what is reserved, 50.0 % reserved');
+  expect(text).toContain('goodput 15.0 % of the supply, 75.0 % of what was used');
+  expect(text).toMatch(/acme\/m0 +20\.0 % +50\.0 % +40\.0 % +unknown/);
+  expect(text).toContain('and 2 more: --json');
+  expect(text).toMatch(/globex +10\.0 % +50\.0 % +10\.0 %/);
+  expect(text).toContain('least at 60.0 % use: 300 mgCO2e a request');
+  expect(text).toContain('acme/m0 answers 95 % within 38 of 40 ms there (fitted); saves 2 gCO2e an hour');
 });

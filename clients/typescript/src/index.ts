@@ -13,6 +13,7 @@ import { organisationResources, type PeopleResources } from './people.ts';
 import { type ReceiptResource, receiptResource } from './receipts.ts';
 import { type RegionResource, regionResource } from './regions.ts';
 import { type ModelResources, modelResources } from './registry.ts';
+import { type ReportResource, reportResource } from './reports.ts';
 import { type ServerResource, serverResource } from './server.ts';
 import type {
   Evaluation,
@@ -44,6 +45,7 @@ export type {
 export type { ConsolidationState, ConsolidationStep } from './consolidation.ts';
 export type { LedgerFilter, LedgerFormat, LedgerLine, LedgerPage, MeteredInterval } from './ledger.ts';
 export type { RegionsQuery, RegionsState } from './regions.ts';
+export type { FunctionalUnit, ImpactCard, Sci, Statement } from './reports.ts';
 export type * from './shapes.ts';
 export { type Bytes, type CallOptions, type ClientOptions, CommonwattApiError } from './transport.ts';
 export type { JobWait } from './work.ts';
@@ -87,6 +89,7 @@ export class Commonwatt {
   readonly server: ServerResource;
   readonly receipts: ReceiptResource;
   readonly ledger: LedgerResource;
+  readonly reports: ReportResource;
   readonly #transport: Transport;
 
   constructor(options: ClientOptions) {
@@ -110,6 +113,7 @@ export class Commonwatt {
     this.server = serverResource(this.#transport);
     this.receipts = receiptResource(this.#transport);
     this.ledger = ledgerResource(this.#transport);
+    this.reports = reportResource(this.#transport);
   }
 
   whoami(options?: CallOptions): Promise<WhoAmI> {
