@@ -107,11 +107,13 @@ class EmbeddedDatabase implements KyselyDatabase {
 
   /** Every commit that was acknowledged is moved out of the log, written and synced anew, and the file is checked. */
   #verify(code: number): void {
+    // On a full disk no sync has failed: the log is as good as it was, and whoever still reads it is not waited for.
+    const mode = code === full ? 'PASSIVE' : 'TRUNCATE';
     try {
-      const [{ busy }] = checkpointSchema.parse(this.#connection.pragma('wal_checkpoint(TRUNCATE)'));
-      if (busy !== 0) throw new Error('another program is reading the database');
+      const [{ busy }] = checkpointSchema.parse(this.#connection.pragma(`wal_checkpoint(${mode})`));
+      if (busy !== 0 && code !== full) throw new Error('another program is reading the database');
     } catch (error) {
-      // On a full disk no sync has failed: the log is as good as it was, and reading can go on.
+      // While it is full reading can go on.
       if (code !== full || failureOf(error, this.#file)?.code !== full) throw error;
     }
     const [{ quick_check }] = checkSchema.parse(this.#connection.pragma('quick_check(1)'));

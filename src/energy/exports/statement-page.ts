@@ -137,7 +137,7 @@ function methodology(statement: Statement): string {
     ...unknown,
   ];
   const commands = [
-    `commonwatt impact statement ${organisation} ${statement.month} --json`,
+    `commonwatt impact statement ${statement.month} ${organisation} --json`,
     `commonwatt ledger --from ${from} --to ${to} --format csv --output ledger.csv`,
     'commonwatt calc --list',
   ];
