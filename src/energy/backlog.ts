@@ -49,6 +49,7 @@ export class Backlog {
   readonly #closed: (Closed & { sinceMs: number })[] = [];
   #items = 0;
   #settling: Promise<void> = Promise.resolve();
+  #failure: string | null = null;
 
   constructor(options: BacklogOptions) {
     this.#options = options;
@@ -58,6 +59,11 @@ export class Backlog {
   /** Lines of all its intervals. */
   get items(): number {
     return this.#items;
+  }
+
+  /** Why its intervals could not be settled when that was tried last; null: they could. */
+  get failure(): string | null {
+    return this.#failure;
   }
 
   counts(): { id: string; counts: UsageCounts }[] {
@@ -113,12 +119,16 @@ export class Backlog {
     const { spool, worker, log, settled } = this.#options;
     for (let closed = this.#closed[0]; closed; closed = this.#closed[0]) {
       const { segment, unsettled, items } = closed;
-      if (segment && !(await spool.sync(segment))) return;
+      if (segment && !(await spool.sync(segment))) {
+        this.#failure = 'the disk does not keep the spool';
+        return;
+      }
       let settlement: Settlement;
       try {
         settlement = await worker.settle(unsettled, items);
       } catch (error) {
         log.error({ err: error, lines: this.#items }, 'the ledger database cannot be written; trying again');
+        this.#failure = error instanceof Error ? error.message : String(error);
         return;
       }
       this.#closed.shift();
@@ -128,6 +138,7 @@ export class Backlog {
       this.#tell(closed, settlement);
       settled(closed, settlement);
     }
+    this.#failure = null;
   }
 
   #tell({ unsettled, segment }: Closed, { lost, fresh, requests }: Settlement): void {

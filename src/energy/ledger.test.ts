@@ -274,6 +274,55 @@ describe('the ledger', () => {
     expect(await home.db.selectFrom('ledger_entries').selectAll().execute()).toEqual(before);
   });
 
+  it('says in a report what could not be booked yet, and has it when it could', async () => {
+    const home = await house();
+    let failing = true;
+    const { writeSync } = await import('node:fs');
+    const ledger = await home.open({
+      write: writeSync,
+      sync: async () => {
+        if (failing) throw new Error('EIO: i/o error');
+      },
+    });
+    const at = (ms: number) => new Date(home.clock.now() + ms);
+    const window = { from: at(-60_000), to: at(60_000) };
+    const reported = async () => {
+      const { consumption, notes } = await ledger.report(reportHost, {
+        ...window,
+        groupBy: [],
+        scope: 'all',
+      });
+      return {
+        requests: consumption.requests,
+        late: notes.filter((note) => note.includes('not in these figures')),
+      };
+    };
+    const config = configSchema.parse({ energy: { zone: 'DEU', idleW: 10, maxW: 50 } });
+    const reportHost: Parameters<Ledger['report']>[0] = {
+      basis: await readBasis(config.energy, { cpuCount: 4, memoryBytes: 1e9 }),
+      idleW: 10,
+      maxW: 50,
+      cpuCount: 4,
+      memoryBytes: 1e9,
+      uncertainty: 0.4,
+      quality: 'estimated',
+      method: 'cpu-time',
+      methodVersion: '1',
+      memoryOfModels: {},
+    };
+    ledger.recordBatch(batch([context(), context()]));
+    home.pass(1, { runner: 1 });
+    expect(await reported()).toEqual({
+      requests: 0,
+      late: [expect.stringMatching(/^2 entries are not in these figures yet, and will be: /)],
+    });
+    failing = false;
+    home.pass(1);
+    // The spool is written anew before anything is trusted again.
+    ledger.tick();
+    expect(await reported()).toEqual({ requests: 2, late: [] });
+  });
+
   it('acknowledges nothing that a full disk did not take, and goes on when there is room', async () => {
     const home = await house();
     let full = false;

@@ -310,7 +310,11 @@ export class Ledger implements Accountant {
   async report(host: ReportHost, query: ReportQuery): Promise<ImpactReport> {
     checkWindow(query);
     await this.settle();
-    return this.#worker.report({ ...host, idleW: this.idleW }, query);
+    const report = await this.#worker.report({ ...host, idleW: this.idleW }, query);
+    const { failure, items } = this.#backlog;
+    if (failure === null) return report;
+    const late = `${items} entries are not in these figures yet, and will be: they could not be booked (${failure})`;
+    return { ...report, notes: [late, ...report.notes] };
   }
 
   /** Once a second: repairs the spool after a failure, closes the interval and settles when it is time for it. */
