@@ -55,6 +55,7 @@ import { ArtifactStore, wrappingKeys } from './storage/artifacts.ts';
 import { openDiskBlobs } from './storage/blobs.ts';
 import { openDatabase } from './storage/db.ts';
 import { takeDataFolder } from './storage/folder.ts';
+import { startFigures } from './telemetry/figures.ts';
 import type { Log } from './telemetry/logs.ts';
 import { processMetrics } from './telemetry/process-metrics.ts';
 import { startTraces } from './telemetry/traces.ts';
@@ -115,6 +116,8 @@ async function build(
 
   const metrics = new Metrics();
   const energy = createEnergy({ db, config, dataFolder: folder.path, log, metrics });
+  // Ended after the energy, so that what is booked last is sent, too.
+  undo.push(await startFigures(process.env, { version, log, registry: metrics }));
   energy.meterHelper({ note: 'imports', cpuS: importCpuS });
   await energy.start();
   undo.push(() => energy.stop());

@@ -79,7 +79,7 @@ async function exporterFor(protocol: string): Promise<SpanExporter | undefined> 
 }
 
 /** What the environment names (OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES) comes last: it counts. */
-function resourceOf({ role, version }: Options) {
+export function resourceOf({ role, version }: Pick<Options, 'role' | 'version'>) {
   return defaultResource()
     .merge(
       resourceFromAttributes({

@@ -62,22 +62,26 @@ interface TraceOptions {
 /** Undefined: nobody wants traces. */
 export const traces: { active: Traces | undefined } = { active: undefined };
 
-const endpoints = ['OTEL_EXPORTER_OTLP_TRACES_ENDPOINT', 'OTEL_EXPORTER_OTLP_ENDPOINT'];
+/** Where the environment wants them sent to, without what is secret in it; undefined: nowhere. */
+export function wantedEndpoint(env: NodeJS.ProcessEnv, signal: 'TRACES' | 'METRICS'): string | undefined {
+  const endpoint = env[`OTEL_EXPORTER_OTLP_${signal}_ENDPOINT`] || env.OTEL_EXPORTER_OTLP_ENDPOINT;
+  const isOff =
+    env.OTEL_SDK_DISABLED?.toLowerCase() === 'true' || (env[`OTEL_${signal}_EXPORTER`] || 'otlp') !== 'otlp';
+  return endpoint && !isOff ? withoutSecrets(endpoint) : undefined;
+}
 
 /** Begins to trace if the environment asks for it; what it returns ends that. */
 export async function startTraces(
   env: NodeJS.ProcessEnv,
   options: TraceOptions,
 ): Promise<() => Promise<void>> {
-  const endpoint = endpoints.map((name) => env[name]).find((value) => value);
-  const isOff =
-    env.OTEL_SDK_DISABLED?.toLowerCase() === 'true' || (env.OTEL_TRACES_EXPORTER || 'otlp') !== 'otlp';
-  if (!endpoint || isOff) return async () => {};
+  const endpoint = wantedEndpoint(env, 'TRACES');
+  if (endpoint === undefined) return async () => {};
   const { openOtlp } = await import('./otlp.ts');
   const opened = await openOtlp(env, options);
   if (!opened) return async () => {};
   traces.active = opened;
-  options.log.info({ endpoint: withoutSecrets(endpoint) }, 'traces are sent over OTLP');
+  options.log.info({ endpoint }, 'traces are sent over OTLP');
   return async () => {
     if (traces.active === opened) traces.active = undefined;
     await opened.stop();

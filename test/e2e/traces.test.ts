@@ -1,6 +1,6 @@
 /** Traces of the real program, received by a real collector: through doors and server, over HTTP and gRPC. */
 import http2 from 'node:http2';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { type CollectedSpan, Collector } from '../telemetry/collector.ts';
 import { inferOnce } from './grpc-call.ts';
 import { type ExampleServer, startExampleServer } from './server.ts';
@@ -22,6 +22,7 @@ const otel = (protocol: string) => ({
   OTEL_EXPORTER_OTLP_HEADERS: 'x-collector-key=secret',
   OTEL_RESOURCE_ATTRIBUTES: 'deployment.environment.name=test',
   OTEL_BSP_SCHEDULE_DELAY: '200',
+  OTEL_METRIC_EXPORT_INTERVAL: '500',
 });
 
 let count = 0;
@@ -206,12 +207,40 @@ describe('a trace', () => {
 it('every request goes to the collector as the environment says', () => {
   expect(collector.received.length).toBeGreaterThan(0);
   for (const { path, headers } of collector.received) {
-    expect(path).toBe('/v1/traces');
+    expect(path).toMatch(/^\/v1\/(traces|metrics)$/);
     expect(headers['content-type']).toBe('application/json');
     expect(headers['x-collector-key']).toBe('secret');
   }
   const resources = collector.spans().map(({ resource }) => resource['deployment.environment.name']);
   expect(new Set(resources)).toEqual(new Set(['test']));
+});
+
+it('sends energy, carbon and use as metrics, as Prometheus has them', async () => {
+  await vi.waitFor(
+    () => expect(collector.metrics().map(({ name }) => name)).toContain('gen_ai.infrastructure.power'),
+    { timeout: 20_000, interval: 200 },
+  );
+  const points = collector.metrics();
+  const unitOf = new Map(points.map(({ name, unit, isCounter }) => [name, [unit, isCounter]]));
+  expect(Object.fromEntries(unitOf)).toEqual({
+    'commonwatt.energy': ['J', true],
+    'commonwatt.carbon': ['g', true],
+    'commonwatt.requests': ['{request}', true],
+    'commonwatt.rur': ['1', false],
+    'gen_ai.infrastructure.energy': ['J', true],
+    'gen_ai.infrastructure.power': ['W', false],
+    'gen_ai.infrastructure.idle_ratio': ['1', false],
+  });
+  const all = (name: string) => points.filter((point) => point.name === name);
+  for (const { value } of all('gen_ai.infrastructure.idle_ratio')) {
+    expect(value).toBeGreaterThanOrEqual(0);
+    expect(value).toBeLessThanOrEqual(1);
+  }
+  const totals = all('gen_ai.infrastructure.energy').map(({ value }) => value);
+  expect(totals).toEqual([...totals].sort((a, b) => a - b));
+  const kinds = new Set(all('commonwatt.energy').map(({ attributes }) => attributes.kind));
+  expect([...kinds]).toEqual(expect.arrayContaining(['training', 'inference', 'idle', 'overhead']));
+  expect(points[0]?.resource['deployment.environment.name']).toBe('test');
 });
 
 it('speaks protobuf, from the server alone, and sends what is left when it stops', async () => {
@@ -228,6 +257,10 @@ it('speaks protobuf, from the server alone, and sends what is left when it stops
   expect(only(spans, quick).resource['service.name']).toBe('ours');
   expect(only(spans, 'compute').endMs).toBeGreaterThan(Date.now() - 60_000);
   expect(collector.received[0]?.headers['content-type']).toBe('application/x-protobuf');
+  // Sent when it stops, with what was booked last.
+  expect(
+    collector.metrics().find(({ name }) => name === 'gen_ai.infrastructure.energy')?.value,
+  ).toBeGreaterThan(0);
 });
 
 /** The request's id from its answer. */

@@ -1,4 +1,4 @@
-/** A collector of traces: takes OTLP over HTTP, as JSON or as protobuf, and reads it by the published schema. */
+/** A collector of traces and metrics: takes OTLP over HTTP, as JSON or as protobuf, and reads it by the published schema. */
 import { once } from 'node:events';
 import { createServer, type IncomingHttpHeaders } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -16,6 +16,16 @@ export interface CollectedSpan {
   attributes: Record<string, unknown>;
   links: { traceId: string; spanId: string }[];
   isError: boolean;
+  resource: Record<string, unknown>;
+}
+
+export interface CollectedPoint {
+  name: string;
+  unit: string;
+  value: number;
+  attributes: Record<string, unknown>;
+  /** A sum that only grows. */
+  isCounter: boolean;
   resource: Record<string, unknown>;
 }
 
@@ -47,9 +57,21 @@ export class Collector {
   }
 
   spans(): CollectedSpan[] {
-    return this.received.flatMap(({ headers, body }) =>
-      spansOf(headers['content-type'] === 'application/json' ? JSON.parse(body.toString()) : decoded(body)),
-    );
+    return this.#read<ExportRequest>('/v1/traces').flatMap(spansOf);
+  }
+
+  metrics(): CollectedPoint[] {
+    return this.#read<MetricsRequest>('/v1/metrics').flatMap(pointsOf);
+  }
+
+  #read<T>(wanted: '/v1/traces' | '/v1/metrics'): T[] {
+    return this.received
+      .filter(({ path }) => path === wanted)
+      .map(({ path, headers, body }) =>
+        headers['content-type'] === 'application/json'
+          ? JSON.parse(body.toString())
+          : decoded(body, path === '/v1/traces' ? 'trace' : 'metrics'),
+      );
   }
 
   /** All spans, once there are such as are looked for. */
@@ -69,19 +91,20 @@ export class Collector {
 }
 
 /** By the schema that OpenTelemetry publishes for Python; ids are base64 there, as in all of protobuf's JSON. */
-function decoded(body: Buffer): ExportRequest {
+function decoded(body: Buffer, signal: 'trace' | 'metrics'): unknown {
+  const type = signal === 'trace' ? 'ExportTraceServiceRequest' : 'ExportMetricsServiceRequest';
   const script = `
 import base64, json, sys
 from google.protobuf.json_format import MessageToDict
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-message = ExportTraceServiceRequest.FromString(base64.b64decode(sys.stdin.read()))
+from opentelemetry.proto.collector.${signal}.v1.${signal}_service_pb2 import ${type}
+message = ${type}.FromString(base64.b64decode(sys.stdin.read()))
 def hexed(value):
     if isinstance(value, dict):
         return {k: base64.b64decode(v).hex() if k in ("traceId", "spanId", "parentSpanId") else hexed(v) for k, v in value.items()}
     return [hexed(v) for v in value] if isinstance(value, list) else value
 print(json.dumps(hexed(MessageToDict(message, use_integers_for_enums=True))))
 `;
-  return JSON.parse(runPython(script, [], body.toString('base64'))) as ExportRequest;
+  return JSON.parse(runPython(script, [], body.toString('base64')));
 }
 
 interface Pair {
@@ -125,6 +148,36 @@ function spansOf({ resourceSpans }: ExportRequest): CollectedSpan[] {
         isError: span.status?.code === 2,
         resource: valuesOf(resource.attributes),
       })),
+    ),
+  );
+}
+
+interface MetricsRequest {
+  resourceMetrics: {
+    resource: { attributes: Pair[] };
+    scopeMetrics: {
+      metrics: { name: string; unit: string; sum?: Points & { isMonotonic?: boolean }; gauge?: Points }[];
+    }[];
+  }[];
+}
+
+interface Points {
+  dataPoints: { asDouble?: number; asInt?: number | string; attributes?: Pair[] }[];
+}
+
+function pointsOf({ resourceMetrics }: MetricsRequest): CollectedPoint[] {
+  return resourceMetrics.flatMap(({ resource, scopeMetrics }) =>
+    scopeMetrics.flatMap(({ metrics }) =>
+      metrics.flatMap(({ name, unit, sum, gauge }) =>
+        (sum ?? gauge ?? { dataPoints: [] }).dataPoints.map(({ asDouble, asInt, attributes }) => ({
+          name,
+          unit,
+          value: Number(asDouble ?? asInt ?? 0),
+          attributes: valuesOf(attributes),
+          isCounter: sum?.isMonotonic === true,
+          resource: valuesOf(resource.attributes),
+        })),
+      ),
     ),
   );
 }
