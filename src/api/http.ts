@@ -4,7 +4,7 @@
  * In: requests. Out: answers with our request id, errors in the protocol's own shape. Promise: a route that does
  * not declare who may reach it does not start, and every route that is not public is guarded.
  */
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type RequestListener } from 'node:http';
 import swagger from '@fastify/swagger';
 import fastify, {
   type FastifyBaseLogger,
@@ -105,6 +105,8 @@ export async function createHttp(options: HttpOptions): Promise<Http> {
     reply.header('x-content-type-options', 'nosniff');
     const theirs = echoedRequestId(request.headers['x-request-id']);
     if (theirs !== undefined) reply.header('x-request-id', theirs);
+    // Some clients name a type on every request, though there is nothing of it.
+    if (request.method === 'DELETE' && isBodiless(request)) delete request.headers['content-type'];
     done();
   });
   const { beginOtherWork } = options;
@@ -159,4 +161,8 @@ function asList<T>(value: T | T[] | undefined): T[] {
 /** The path as it was sent, without its query, short enough for a message. */
 function path(url: string): string {
   return (url.split('?', 1)[0] ?? '').slice(0, 200);
+}
+
+function isBodiless({ headers }: { headers: IncomingHttpHeaders }): boolean {
+  return headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0;
 }
